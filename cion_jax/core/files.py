@@ -1,0 +1,55 @@
+"""Files and folders that are either whole or absent."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Yields a folder beside `target` that becomes `target` when the block ends well, and vanishes otherwise.
+
+    A process that is killed leaves only `.<name>.partial-*`, which nothing reads as data.
+
+    Raises:
+      FileExistsError: `target` is there already.
+    """
+    target = Path(target)
+    if target.exists():
+        raise FileExistsError(f"{target} exists already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_atomically(target: Path, content: bytes | str) -> None:
+    """Writes a file by renaming a complete temporary one, so that readers never see half of it."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically."""
+    write_atomically(target, json.dumps(value, indent=2) + "\n")
