@@ -10,7 +10,8 @@ from tqdm import tqdm
 class Progress:
     """Counts towards `total` (None when unknown) and shows done/total, rate and the time left.
 
-    On a terminal it draws one bar; elsewhere it prints a line at most every `log_seconds`. Use as a context manager.
+    On a terminal it draws one bar; elsewhere it prints a line at most every `log_seconds`. Where a unit stands for
+    `weight` things (a step for a batch of images), their rate is shown too. Use as a context manager.
     """
 
     def __init__(
@@ -20,11 +21,14 @@ class Progress:
         *,
         unit: str = "images",
         initial: int = 0,
+        weight: int = 1,
+        weight_unit: str = "",
         log_seconds: float = 15.0,
         stream: TextIO | None = None,
     ):
         self._label, self._total, self._unit = label, total, unit
         self._done, self._initial = initial, initial
+        self._weight, self._weight_unit = weight, weight_unit
         self._log_seconds = log_seconds
         self._stream = stream or sys.stderr
         self._start = self._last_line = time.monotonic()
@@ -46,8 +50,7 @@ class Progress:
         self._done += count
         self._note = note or self._note
         if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(", ".join(filter(None, [self._note, self._weighted_rate()])), refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= self._log_seconds:
             self._print_line()
@@ -60,16 +63,21 @@ class Progress:
             self._print_line()
 
     def _print_line(self) -> None:
-        now = time.monotonic()
-        self._last_line = now
-        rate = (self._done - self._initial) / max(now - self._start, 1e-9)
+        self._last_line = time.monotonic()
+        rate = self._rate()
         total = "?" if self._total is None else f"{self._total:,}"
         left = ""
         if self._total is not None and rate > 0:
             left = f", {duration(max(self._total - self._done, 0) / rate)} left"
-        note = f", {self._note}" if self._note else ""
-        self._stream.write(f"{self._label}: {self._done:,}/{total} {self._unit}, {rate:,.1f}/s{left}{note}\n")
+        notes = "".join(f", {note}" for note in (self._note, self._weighted_rate()) if note)
+        self._stream.write(f"{self._label}: {self._done:,}/{total} {self._unit}, {rate:,.1f}/s{left}{notes}\n")
         self._stream.flush()
+
+    def _rate(self) -> float:
+        return (self._done - self._initial) / max(time.monotonic() - self._start, 1e-9)
+
+    def _weighted_rate(self) -> str:
+        return f"{self._rate() * self._weight:,.1f} {self._weight_unit}/s" if self._weight_unit else ""
 
 
 def duration(seconds: float) -> str:

@@ -100,7 +100,7 @@ def update_center(center: jax.Array, teacher: jax.Array, *, momentum: float = 0.
 
     Args:
       center: [K].
-      teacher: raw head outputs, [2, batch, K].
+      teacher: raw head outputs, [2, batch, K], or their mean [K].
       momentum: share of the old centre that stays.
 
     Returns:

@@ -1,0 +1,129 @@
+"""From the configuration to the objects that it describes, and checks that need more than one key."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from cion_jax import zoo
+from cion_jax.core.errors import UserError
+from cion_jax.data.augment import CropPolicy
+from cion_jax.data.curriculum import Curriculum
+from cion_jax.data.records import RecordSet
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_CHOICES = {
+    "model.dtype": ("auto", *DTYPES),
+    "loss.pairs": ("official", "eq9"),
+    "optimizer.schedule": ("exact", "official"),
+    "optimizer.clip_mode": ("limit", "official"),
+    "data.on_bad_image": ("skip", "error"),
+}
+_AT_LEAST_ONE = ("train.accumulate", "train.max_skipped", "log.every_steps", "checkpoint.keep", "eval.batch_size")
+
+
+def check(config: ConfigDict) -> None:
+    """Refuses values that no run could use, by the key.
+
+    Raises:
+      UserError: the key, its value and the values that there are.
+    """
+    for key, choices in _CHOICES.items():
+        if _get(config, key) not in choices:
+            raise UserError(f"{key}={_get(config, key)!r} is none of {', '.join(choices)}")
+    for key in _AT_LEAST_ONE:
+        if _get(config, key) < 1:
+            raise UserError(f"{key}={_get(config, key)} must be at least 1")
+    if config.model.name not in zoo.MODELS:
+        raise UserError(f"model.name={config.model.name!r} is none of {', '.join(zoo.MODELS)}")
+    for key in ("crops.global_size", "crops.local_size"):
+        if len(_get(config, key)) != 2 or min(_get(config, key)) < 32:
+            raise UserError(f"{key}={_get(config, key)} must be (height, width), 32 pixels or more each")
+    if config.train.steps < 0 or config.crops.local_count < 0:
+        raise UserError("train.steps and crops.local_count must not be negative")
+
+
+def compute_dtype(config: ConfigDict) -> Any:
+    """Type of activations: as asked for, else bfloat16 where the hardware has it, float32 on a CPU."""
+    if config.model.dtype != "auto":
+        return DTYPES[config.model.dtype]
+    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+
+
+def modules(config: ConfigDict) -> tuple[nn.Module, nn.Module]:
+    """Backbone and head."""
+    dtype = compute_dtype(config)
+    backbone = zoo.create(config.model.name, dtype=dtype, remat=config.model.remat)
+    h = config.head
+    head = zoo.DINOHead(h.outputs, hidden=h.hidden, bottleneck=h.bottleneck, use_bn=h.batch_norm, dtype=dtype)
+    return backbone, head
+
+
+def crop_policy(config: ConfigDict) -> CropPolicy:
+    """The augmentation, with the model's mean and standard deviation."""
+    spec, c = zoo.spec(config.model.name), config.crops
+    return CropPolicy(
+        global_size=tuple(c.global_size),
+        local_size=tuple(c.local_size),
+        local_count=c.local_count,
+        global_scale=tuple(c.global_scale),
+        local_scale=tuple(c.local_scale),
+        aspect=tuple(c.aspect),
+        flip=c.flip,
+        jitter=c.jitter,
+        brightness=c.brightness,
+        contrast=c.contrast,
+        saturation=c.saturation,
+        hue=c.hue,
+        grey=c.grey,
+        blur=tuple(c.blur),
+        blur_radius=tuple(c.blur_radius),
+        solarise=c.solarise,
+        mean=spec.mean,
+        std=spec.std,
+    )
+
+
+def batch_multiple(config: ConfigDict) -> int:
+    """What a batch must divide by: whole identities of every phase, in every micro-batch, on every device."""
+    used = [n for start, n in config.train.curriculum if start < config.train.epochs]
+    return math.lcm(*used) * jax.device_count() * config.train.accumulate
+
+
+def evaluation_steps(config: ConfigDict, curriculum: Curriculum) -> dict[int, int]:
+    """Steps after which to evaluate, with the epochs done: 0, every k epochs, and the end."""
+    steps, every = {0: 0, curriculum.total_steps: 0}, config.eval.every_epochs
+    for phase in curriculum.phases if every > 0 else ():
+        interval = max(round(every * phase.epoch_length), 1)
+        first = phase.first_step + interval
+        steps |= {s: curriculum.epoch(s - 1) + 1 for s in range(first, phase.last_step + 1, interval)}
+    return steps
+
+
+def run_identity(config: ConfigDict, curriculum: Curriculum, records: RecordSet) -> dict[str, Any]:
+    """What a checkpoint must agree on for a run to be continued bit by bit."""
+    return {
+        "model.name": config.model.name,
+        "head.outputs": config.head.outputs,
+        "head.hidden": config.head.hidden,
+        "head.bottleneck": config.head.bottleneck,
+        "head.batch_norm": config.head.batch_norm,
+        "crops.global_size": tuple(config.crops.global_size),
+        "crops.local_size": tuple(config.crops.local_size),
+        "crops.local_count": config.crops.local_count,
+        "seed": config.seed,
+        "data.train": records.fingerprint,
+        "data.batch_size": curriculum.batch_size,
+        "train.curriculum": [list(stage) for stage in config.train.curriculum],
+        "train length in steps": curriculum.total_steps,
+        "train.accumulate": config.train.accumulate,
+    }
+
+
+def _get(config: ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
