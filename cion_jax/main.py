@@ -54,7 +54,7 @@ def _parse(argv: list[str]):
 def _run(config, workdir: Path) -> int:
     import jax
 
-    from cion_jax.data.prepare import default_cache_dir
+    from cion_jax.data.cache import default_cache_dir
     from cion_jax.train.preemption import EXIT_CODE, Preempted
 
     # Compiled programs are executable code: they stay in a folder that belongs to the user.

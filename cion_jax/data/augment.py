@@ -1,7 +1,8 @@
 """The multi-crop views of DINO and CION, made on the device in one jitted function.
 
-Recipe (CION's released code): two global crops and n local ones; per view random resized crop, flip, colour jitter, grey,
-blur, solarise, normalise, in this order. Decoded images come in, normalised views go out, nothing passes the host.
+Recipe (CION's released code): two global crops and n local ones; per view random resized crop, flip, colour
+jitter, grey, blur, solarise, normalise, in this order. Decoded images come in, normalised views go out,
+nothing passes the host.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.core.errors import UserError
-from cion_jax.data import blur, colour, crops
+from cion_jax.data import blur, colour, crops, preprocess
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,11 +23,12 @@ GLOBAL_VIEWS = 2
 
 @dataclasses.dataclass(frozen=True)
 class CropPolicy:
-    """What `multi_crop` draws; the defaults are CION's at 256x128. Hashable, so that jit can take it as static.
+    """What `multi_crop` draws; the defaults are CION's at 256x128. Hashable, so that jit takes it as static.
 
-    Sizes are (height, width) in pixels, scales shares of the image's area, `aspect` limits of width / height, strengths
-    half-widths of the factors' ranges (the hue's in turns), `blur_radius` limits of sigma in pixels of the view, means and
-    standard deviations shares of 255. Triples of probabilities belong to the first global view, the second, the local ones.
+    Sizes are (height, width) in pixels, scales shares of the image's area, `aspect` limits of width / height,
+    strengths half-widths of the factors' ranges (the hue's in turns), `blur_radius` limits of sigma in pixels
+    of the view, means and standard deviations shares of 255. Triples of probabilities belong to the first
+    global view, the second, the local ones.
 
     Raises:
       UserError: a value out of its range; the message names the field.
@@ -65,7 +67,11 @@ class CropPolicy:
             self._demand(name, getattr(self, name) >= 0.0, "0 or more")
         for name in ("global_scale", "local_scale", "aspect", "blur_radius"):
             low, high = getattr(self, name)
-            self._demand(name, 0.0 < low <= high or (name == "blur_radius" and low == 0.0), "(low, high), 0 < low <= high")
+            self._demand(
+                name,
+                0.0 < low <= high or (name == "blur_radius" and low == 0.0),
+                "(low, high), 0 < low <= high",
+            )
         for name in ("global_scale", "local_scale"):
             self._demand(name, getattr(self, name)[1] <= 1.0, "at most 1")
         for name in ("global_size", "local_size"):
@@ -103,38 +109,24 @@ def draw(
 ) -> tuple[Draws, Draws]:
     """Draws the parameters of the global and the local views.
 
-    Row i of the batch has the key fold_in(key, first_row + i): its views depend neither on the batch's size nor on how
-    the batch is spread over devices.
+    Row i of the batch has the key fold_in(key, first_row + i): its views depend neither on the batch's size
+    nor on how the batch is spread over devices.
     """
     rows = first_row + jnp.arange(sizes.shape[0])
-    views = GLOBAL_VIEWS + policy.local_count
+    count = policy.local_count
+    kind = [0, 1] + [2] * count  # what a view looks up in the policy's triples
 
     def of_row(row: jax.Array) -> jax.Array:
-        return jax.random.uniform(jax.random.fold_in(key, row), (views, _UNIFORMS_PER_VIEW))
+        return jax.random.uniform(jax.random.fold_in(key, row), (len(kind), _UNIFORMS_PER_VIEW))
 
-    uniforms = jax.vmap(of_row)(rows)  # [b, views, ...]; one call of the generator for all
-    blurred, solarised = policy.blur_probability, policy.solarise_probability
-    return (
-        _draw_views(
-            uniforms[:, :GLOBAL_VIEWS], sizes, policy, policy.global_scale, blurred[:2], solarised[:2]
-        ),
-        _draw_views(uniforms[:, GLOBAL_VIEWS:], sizes, policy, policy.local_scale, blurred[2:], solarised[2:]),
-    )
-
-
-def _draw_views(
-    uniforms: jax.Array,
-    sizes: jax.Array,
-    policy: CropPolicy,
-    scale: tuple[float, float],
-    blurred: tuple[float, ...],
-    solarised: tuple[float, ...],
-) -> Draws:
+    # One call of the generator and one set of operations for all views halves the compile time.
+    uniforms = jax.vmap(of_row)(rows)
     single, jitter, box = jnp.split(uniforms, (_SINGLES, _SINGLES + colour.UNIFORMS_PER_JITTER), axis=-1)
     low, high = policy.blur_radius
-    sigma = low + (high - low) * single[..., _SIGMA]
-    return Draws(
-        boxes=crops.sample_boxes(box, sizes, scale=scale, aspect=policy.aspect),
+    blurred = single[..., _BLUR] < np.asarray(policy.blur_probability, np.float32)[kind]
+    scales = np.asarray([policy.global_scale] * GLOBAL_VIEWS + [policy.local_scale] * count, np.float32)
+    draws = Draws(
+        boxes=crops.sample_boxes(box, sizes, scale=(scales[:, 0], scales[:, 1]), aspect=policy.aspect),
         mirror=single[..., _FLIP] < policy.flip,
         jitter=colour.sample_jitter(
             jitter,
@@ -145,16 +137,12 @@ def _draw_views(
             hue=policy.hue,
         ),
         grey=single[..., _GREY] < policy.grey,
-        sigma=jnp.where(single[..., _BLUR] < jnp.asarray(blurred), sigma, 0.0),
-        solarise=single[..., _SOLARISE] < jnp.asarray(solarised),
+        sigma=jnp.where(blurred, low + (high - low) * single[..., _SIGMA], 0.0),
+        solarise=single[..., _SOLARISE] < np.asarray(policy.solarise_probability, np.float32)[kind],
     )
-
-
-def normalise(pixels: jax.Array, mean: tuple[float, ...], std: tuple[float, ...], dtype) -> jax.Array:
-    """(pixels / 255 - mean) / std for channels last, computed in float32, given in `dtype`."""
-    slope = np.float32(1.0) / (np.float32(255.0) * np.asarray(std, np.float32))
-    offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    return (pixels * slope - offset).astype(dtype)
+    of_globals = jax.tree.map(lambda leaf: leaf[:, :GLOBAL_VIEWS], draws)
+    of_locals = jax.tree.map(lambda leaf: leaf[:, GLOBAL_VIEWS:], draws)
+    return of_globals, of_locals
 
 
 def render(
@@ -178,7 +166,7 @@ def render(
     pixels = colour.solarise(
         pixels, draws.solarise[..., None, None, None], threshold=policy.solarise_threshold
     )
-    return normalise(pixels, policy.mean, policy.std, dtype)
+    return preprocess.normalise(pixels, policy.mean, policy.std, dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("policy", "dtype"))
@@ -196,7 +184,7 @@ def multi_crop(
     Args:
       key: typed or raw jax key; the same key gives the same views.
       images: uint8 [b, H, W, 3], images in the top left corner of a canvas; what lies outside is never read.
-      sizes: int32 [b, 2], true height and width in pixels.
+      sizes: integers [b, 2], true height and width in pixels; below one pixel counts as one.
       dtype: of the views; the computation is in float32.
       first_row: index of the first image in the global batch, for callers that hold a part of it (shard_map).
 
@@ -206,20 +194,10 @@ def multi_crop(
     Raises:
       ValueError: arrays of other shapes or types.
     """
-    check_canvas(images, sizes)
+    sizes = preprocess.sizes_on_canvas(images, sizes)
     global_draws, local_draws = draw(key, sizes, policy=policy, first_row=first_row)
     source = crops.planar(images)
     return (
         render(source, global_draws, size=policy.global_size, policy=policy, dtype=dtype),
         render(source, local_draws, size=policy.local_size, policy=policy, dtype=dtype),
     )
-
-
-def check_canvas(images: jax.Array, sizes: jax.Array) -> None:
-    """Raises ValueError unless `images` is uint8 [b, H, W, 3] and `sizes` an integer [b, 2]."""
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != jnp.uint8:
-        raise ValueError(f"images must be uint8 [b, H, W, 3], got {images.dtype} {list(images.shape)}")
-    if sizes.shape != (images.shape[0], 2) or not jnp.issubdtype(sizes.dtype, jnp.integer):
-        raise ValueError(
-            f"sizes must be integers [{images.shape[0]}, 2], got {sizes.dtype} {list(sizes.shape)}"
-        )

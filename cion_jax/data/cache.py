@@ -13,7 +13,7 @@ from cion_jax.core.errors import UserError
 from cion_jax.data import importers, records
 from cion_jax.data.prepare import FORMAT, MAX_SIZE, prepare, prepare_synthetic
 from cion_jax.data.record_writer import full_disk_named
-from cion_jax.data.source_key import source_key
+from cion_jax.data.source_key import settings_key, source_key
 
 try:
     import fcntl
@@ -79,7 +79,7 @@ def _resolve_synthetic(source: Any, data_dir: Path) -> Path:
     spec = synthetic.SyntheticSpec() if source == SYNTHETIC else source
     # The generator's own code is part of the key, so that a changed generator never meets old pictures.
     code = [file.read_text() for file in sorted(Path(__file__).parent.glob("synthetic*.py"))]
-    key = source_key(Path(__file__).parent / "synthetic.py", {"spec": dataclasses.asdict(spec), "code": code})
+    key = settings_key("synthetic", {"format": FORMAT, "spec": dataclasses.asdict(spec), "code": code})
     return _once(data_dir / key, lambda target: prepare_synthetic(spec, target), "the synthetic people")
 
 

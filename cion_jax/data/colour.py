@@ -1,6 +1,7 @@
 """Colour jitter, grey and solarise on planes of red, green and blue, vectorised over views.
 
-Every function takes and gives a tuple of three float32 arrays [..., x, y] in 0..255, and parameters of shape [...].
+Every function takes and gives a tuple of three float32 arrays [..., x, y] in 0..255, and parameters of shape
+[...].
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ UNIFORMS_PER_JITTER = 9  # applied or not, four factors, four places in the orde
 class Jitter(NamedTuple):
     """Factors of the four operations, each [...], and the place of each in the order, int32 [..., 4].
 
-    A factor of 1 (brightness, contrast, saturation) or a shift of 0 (hue, in turns) leaves the image as it is.
+    A factor of 1 (brightness, contrast, saturation) or a shift of 0 (hue, in turns) changes nothing.
     """
 
     brightness: jax.Array
@@ -55,7 +56,7 @@ def sample_jitter(
 
 
 def _ranks(values: jax.Array) -> jax.Array:
-    """Place of each value in ascending order along the last axis, by counting; of equal ones the earlier comes first."""
+    """Place of each value in ascending order along the last axis; of equal ones the earlier comes first."""
     this, other = values[..., :, None], values[..., None, :]
     index = jnp.arange(values.shape[-1])
     before = (other < this) | ((other == this) & (index[None, :] < index[:, None]))
@@ -74,63 +75,47 @@ def to_grey(planes: Planes, applied: jax.Array) -> Planes:
 
 
 def solarise(pixels: jax.Array, applied: jax.Array, *, threshold: float = 128.0) -> jax.Array:
-    """Inverts whole grey levels from `threshold` on where `applied` (bool, broadcast against `pixels`) holds."""
+    """Inverts whole grey levels from `threshold` on where `applied` (bool, broadcastable) holds."""
     return jnp.where(applied & (pixels >= threshold), 255.0 - pixels, pixels)
 
 
 def jitter(planes: Planes, params: Jitter) -> Planes:
-    """Applies brightness, contrast, saturation and hue in each view's own order, clipping to 0..255 after each.
+    """Applies brightness, contrast, saturation and hue in each view's own order, clipping after each.
 
-    Contrast alone needs a mean over the image, so the work is split there: what comes before it, the mean, then
-    contrast and what comes after it. Either part needs the costly hue at most once: it evaluates the hue once, with room for
-    the other two operations on both sides, and gives an operation that belongs elsewhere its neutral factor. That is
-    two hues, one mean and a few blends, instead of four of each.
+    In each of four steps a view takes one of the operations. The first three are one blend with different
+    numbers, and the hue is turned by nothing in all steps but its own. The steps are a loop so that XLA keeps the
+    image between them; unrolled, it computes the early steps again for every plane of the later ones.
     """
-    rank = [params.rank[..., operation] for operation in range(4)]
-    early = [place < rank[CONTRAST] for place in rank]
-    planes = _around_hue(planes, params, rank, early)
-    mean = jnp.mean(grey(planes), axis=(-2, -1))
-    planes = _blend(planes, keep=params.contrast, constant=(1.0 - params.contrast) * mean)
-    return _around_hue(planes, params, rank, [~first for first in early])
+
+    def step(planes: Planes, place: jax.Array) -> tuple[Planes, None]:
+        now = params.rank == place  # [..., 4]: true for the operation of this step
+        bright, contrast, saturation = (
+            jnp.where(now[..., operation], params[operation], 1.0)
+            for operation in (BRIGHTNESS, CONTRAST, SATURATION)
+        )
+        mean = jnp.mean(grey(planes), axis=(-2, -1))
+        planes = _blend(
+            planes,
+            keep=bright * contrast * saturation,  # two of the three are 1
+            luma=1.0 - saturation,
+            constant=(1.0 - contrast) * mean,
+        )
+        return shift_hue(planes, jnp.where(now[..., HUE], params.hue, 0.0)), None
+
+    return jax.lax.scan(step, planes, jnp.arange(4))[0]
 
 
-def _around_hue(planes: Planes, params: Jitter, rank: list[jax.Array], active: list[jax.Array]) -> Planes:
-    """Brightness, saturation and hue, those that are `active`, in the order of their ranks."""
-    before = [on & (place < rank[HUE]) for on, place in zip(active, rank, strict=True)]
-    after = [on & (place > rank[HUE]) for on, place in zip(active, rank, strict=True)]
-    planes = _two_blends(planes, params, rank, before)
-    planes = shift_hue(planes, jnp.where(active[HUE], params.hue, 0.0))
-    return _two_blends(planes, params, rank, after)
-
-
-def _two_blends(planes: Planes, params: Jitter, rank: list[jax.Array], active: list[jax.Array]) -> Planes:
-    bright = jnp.where(active[BRIGHTNESS], params.brightness, 1.0)
-    saturated = jnp.where(active[SATURATION], params.saturation, 1.0)
-    bright_first = rank[BRIGHTNESS] < rank[SATURATION]
-    for is_bright in (bright_first, ~bright_first):
-        keep = jnp.where(is_bright, bright, saturated)
-        planes = _blend(planes, keep=keep, luma=jnp.where(is_bright, 0.0, 1.0 - saturated))
-    return planes
-
-
-def _blend(
-    planes: Planes, *, keep: jax.Array, luma: jax.Array | None = None, constant: jax.Array | None = None
-) -> Planes:
+def _blend(planes: Planes, *, keep: jax.Array, luma: jax.Array, constant: jax.Array) -> Planes:
     """clip(keep * plane + luma * grey + constant), with one number per view for each."""
-    rest = 0.0
-    if luma is not None:
-        rest = luma[..., None, None] * grey(planes)
-    if constant is not None:
-        rest = rest + constant[..., None, None]
-    keep = keep[..., None, None]
-    return tuple(jnp.clip(keep * plane + rest, 0.0, 255.0) for plane in planes)
+    rest = luma[..., None, None] * grey(planes) + constant[..., None, None]
+    return tuple(jnp.clip(keep[..., None, None] * plane + rest, 0.0, 255.0) for plane in planes)
 
 
 def shift_hue(planes: Planes, turns: jax.Array) -> Planes:
     """Turns the hue by `turns` ([...], one turn = 360 degrees) in HSV; value and saturation stay.
 
-    A colour is v - c * ramp(channel offset + hue), with v its largest and v - c its smallest component and the hue
-    counted in sixths of a turn; so no sextant needs to be looked up.
+    A colour is v - c * ramp(channel offset + hue), with v its largest and v - c its smallest component and
+    the hue counted in sixths of a turn; so no sextant needs to be looked up.
     """
     red, green, blue = planes
     value = jnp.maximum(jnp.maximum(red, green), blue)

@@ -1,6 +1,7 @@
 """JPEG bytes to pixels, strictly: damaged data raises instead of giving grey areas."""
 
 import io
+import re
 
 import numpy as np
 from PIL import Image
@@ -10,12 +11,14 @@ try:
 except ImportError:  # a platform without wheels: Pillow decodes the same pixels at about half the rate
     simplejpeg = None
 
+_STRAY_BYTES = re.compile(r"extraneous bytes before marker 0x([0-9a-f]+)")
+
 
 def decode_jpeg(data: bytes) -> np.ndarray:
     """Decodes a JPEG to RGB.
 
     simplejpeg is used where it is installed. It raises on every fault that libjpeg notices. Pillow takes over
-    for files that simplejpeg refuses without their pixels being at fault (stray bytes between markers, rare
+    for files that simplejpeg refuses without their pixels being at fault (stray bytes between headers, rare
     colour spaces), and where simplejpeg is absent; there a cut file raises too, but damage in the middle of
     the data may pass unseen.
 
@@ -40,8 +43,11 @@ def decode_jpeg(data: bytes) -> np.ndarray:
 
 
 def _pixels_are_damaged(message: str) -> bool:
-    # "N extraneous bytes before marker" is common in the wild and harmless: the scan itself is complete.
-    return "Premature end" in message or ("Corrupt JPEG" in message and "extraneous bytes" not in message)
+    if stray := _STRAY_BYTES.search(message):
+        # Before a header's marker they are harmless and met in the wild. Before the end of the image (0xd9)
+        # or a restart (0xd0 to 0xd7) the scan has stopped too early: the commonest trace of damage.
+        return 0xD0 <= int(stray[1], 16) <= 0xD9
+    return "Premature end" in message or "Corrupt JPEG" in message
 
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:

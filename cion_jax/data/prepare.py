@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cion_jax.core.errors import UserError
-from cion_jax.core.files import atomic_directory, write_json
+from cion_jax.core.files import atomic_directory
 from cion_jax.core.progress import Progress
 from cion_jax.data import importers
 from cion_jax.data.encode import FittedImage, fit_jpeg
@@ -215,7 +216,8 @@ def _write(
             "skipped": tally.left_out,
             "files": sizes,
         }
-        write_json(folder / SUMMARY_FILE, summary)
+        # The folder as a whole is atomic, so its files need not be.
+        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -235,7 +237,7 @@ def _fitted(
 
 def _fit(row: ImageRow, max_size: tuple[int, int]) -> FittedImage | str:
     try:
-        return fit_jpeg(row.file if isinstance(row.file, bytes) else row.file.read_bytes(), max_size)
+        return fit_jpeg(row.file if isinstance(row.file, bytes) else Path(row.file).read_bytes(), max_size)
     except FileNotFoundError:
         return "the file is missing"
     except OSError as error:

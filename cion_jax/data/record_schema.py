@@ -50,7 +50,7 @@ def serialise(record: Record) -> bytes:
     example = tf_example_pb2.Example()
     feature = example.features.feature
     feature["image"].bytes_list.value.append(record.image)
-    feature["path"].bytes_list.value.append(record.path.encode())
+    feature["path"].bytes_list.value.append(record.path.encode(errors="backslashreplace"))
     for name in COLUMNS:
         feature[name].int64_list.value.append(getattr(record, name))
     return example.SerializeToString()

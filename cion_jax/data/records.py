@@ -54,7 +54,7 @@ class RecordSet:
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """Arrays [records]: identity, tracklet, video (int64), camera, frame, height, width (int32); read-only.
+        """Arrays [records]: identity, tracklet, video (int64), camera, frame, height, width (int32).
 
         They come from the sidecar index. A foreign data set without one is scanned once, and the index is
         kept beside it if the folder can be written to.

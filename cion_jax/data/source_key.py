@@ -36,9 +36,20 @@ def source_key(path: Path, settings: dict[str, Any]) -> str:
     return f"{slug(path.name)}-{digest.hexdigest()}"
 
 
+def settings_key(name: str, settings: dict[str, Any]) -> str:
+    """A folder name for what comes from JSON-able settings alone: `name` and a hash of them."""
+    return f"{slug(name)}-{_digest_of(settings).hexdigest()}"
+
+
 def slug(name: str) -> str:
     """`name` in letters, digits, dots, dashes and underscores, never empty or hidden."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".")[:60] or "data"
+
+
+def _digest_of(value: Any):
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps(value, sort_keys=True).encode(errors="backslashreplace"))
+    return digest
 
 
 def _digest_folder(digest, folder: Path, prefix: str, level: int, stats_left: list[int]) -> None:

@@ -1,9 +1,9 @@
-"""A procedural data set of synthetic people, so that everything runs without a download or a picture of a real person.
+"""A procedural data set of synthetic people: all runs without a download or a picture of a real person.
 
-Several cameras see every identity in several tracklets. Cameras differ in colour cast, gamma, sharpness, place and
-viewing direction; pictures differ in pose, light, box and occlusion. Colour alone does not tell identities apart: they
-come in look-alike groups that share a palette (`synthetic_people`). Every picture is a pure function of the
-specification, the split and the index.
+Several cameras see every identity in several tracklets. Cameras differ in colour cast, gamma, sharpness,
+place and viewing direction; pictures differ in pose, light, box and occlusion. Colour alone does not tell
+identities apart: they come in look-alike groups that share a palette (`synthetic_people`). Every picture is a
+pure function of the specification, the split and the index.
 """
 
 import dataclasses
@@ -16,8 +16,9 @@ import numpy as np
 from cion_jax.core.errors import UserError
 from cion_jax.data import synthetic_scene as scene
 from cion_jax.data.synthetic_drawing import Canvas
-from cion_jax.data.synthetic_figure import Figure, Pose
+from cion_jax.data.synthetic_figure import Figure
 from cion_jax.data.synthetic_people import Person, cast, draw_palette, draw_person, generator
+from cion_jax.data.synthetic_skeleton import Pose
 
 SPLITS = ("train", "query", "gallery")
 COLUMNS = ("identity", "tracklet", "video", "camera", "frame")
@@ -33,7 +34,7 @@ class SyntheticSpec:
     Attributes:
       seed: of everything, >= 0.
       identities: training identities, numbered from 0.
-      eval_identities: identities of query and gallery, numbered after the training identities; nobody is in both.
+      eval_identities: identities of query and gallery, numbered after those of training; nobody is in both.
       cameras: number of cameras.
       videos_per_camera: number of videos that a camera recorded.
       tracklets_per_identity: fewest and most tracklets of a training identity.
@@ -59,7 +60,7 @@ class SyntheticSpec:
     images_per_tracklet: tuple[int, int] = (1, 9)
     height: int = 256
     width: int = 128
-    lookalikes: int = 4
+    lookalikes: int = 5
     occlusion: float = 0.25
     passers_by: float = 0.2
     colour_shift: float = 1.0
@@ -95,14 +96,29 @@ class SyntheticSpec:
         }
         for name, bound in least.items():
             _require(getattr(self, name) >= bound, name, getattr(self, name), f"is below {bound}")
-        most = {"lookalikes": 16, "occlusion": 1.0, "passers_by": 1.0, "colour_shift": 2.0, "degradation": 1.8, "jitter": 2.0}
+        most = {
+            "lookalikes": 16,
+            "occlusion": 1.0,
+            "passers_by": 1.0,
+            "colour_shift": 2.0,
+            "degradation": 1.8,
+            "jitter": 2.0,
+            "height": 8 * self.width,
+            "width": 2 * self.height,
+        }
         for name, bound in most.items():
-            _require(0 <= getattr(self, name) <= bound, name, getattr(self, name), f"is not between 0 and {bound}")
+            value = getattr(self, name)
+            _require(0 <= value <= bound, name, value, f"is not between 0 and {bound}")
         if self.eval_identities:
             _require(self.cameras >= 2, "cameras", self.cameras, "is too few: queries need a second camera")
             for name in ("tracklets_per_identity", "images_per_tracklet"):
                 value = getattr(self, name)
-                _require(value[1] >= 2, name, value, "allows no match: evaluation needs a maximum of at least 2")
+                _require(
+                    value[1] >= 2,
+                    name,
+                    value,
+                    "leaves a query without a match: its larger number must be >= 2",
+                )
 
 
 def _is_integer(value) -> bool:
@@ -120,7 +136,7 @@ def _require(good: bool, name: str, value, why: str) -> None:
         raise UserError(f"synthetic data: {name} = {value!r} {why}")
 
 
-# Who is seen where and when ---------------------------------------------------------------------------------------
+# Who is seen where and when -------------------------------------------------------------------------
 
 
 def count(spec: SyntheticSpec, split: str) -> int:
@@ -131,9 +147,9 @@ def count(spec: SyntheticSpec, split: str) -> int:
 def table(spec: SyntheticSpec, split: str) -> dict[str, np.ndarray]:
     """The labels of a split, int64 [count] each: identity, tracklet, video, camera, frame.
 
-    Rows are ordered by (video, tracklet, frame). A tracklet's number is unique in training, and again in query and
-    gallery together; a video's number is unique over all cameras. Query holds one picture of every (identity, camera),
-    gallery the rest; every query has a match from another camera in the gallery.
+    Rows are ordered by (video, tracklet, frame). A tracklet's number is unique in training, and again in
+    query and gallery together; a video's number is unique over all cameras. Query holds one picture of every
+    (identity, camera), gallery the rest; every query has a match from another camera in the gallery.
 
     Raises:
       UserError: no such split.
@@ -173,7 +189,9 @@ def _world(spec: SyntheticSpec, world: int) -> dict[str, np.ndarray]:
     start = world * spec.identities
     for identity in range(start, start + (spec.identities, spec.eval_identities)[world]):
         rng = generator(spec.seed, 6, world, identity - start)
-        tracklets += [(*place, identity, pictures) for place, pictures in _appearances(spec, rng, bool(world))]
+        tracklets += [
+            (*place, identity, pictures) for place, pictures in _appearances(spec, rng, bool(world))
+        ]
     tracklets.sort()
     columns = {name: [] for name in COLUMNS}
     for number, (video, first, identity, pictures) in enumerate(tracklets):
@@ -189,7 +207,7 @@ def _appearances(spec: SyntheticSpec, rng: np.random.Generator, evaluation: bool
     """Where and how often one identity is seen: [((video, first frame), pictures)].
 
     Numbers of pictures are log-uniform, so that a few identities have hardly any and a few have very many. In
-    evaluation an identity is seen by two cameras at least, and twice in every tracklet: one picture is the query.
+    evaluation an identity is seen by two cameras at least, and twice in every tracklet: one is the query.
     """
     fewest, most = spec.tracklets_per_identity
     low, high = spec.images_per_tracklet
@@ -209,7 +227,7 @@ def _appearances(spec: SyntheticSpec, rng: np.random.Generator, evaluation: bool
     return seen
 
 
-# What it looks like -----------------------------------------------------------------------------------------------
+# What it looks like ---------------------------------------------------------------------------------
 
 
 def render(spec: SyntheticSpec, split: str, index: int) -> np.ndarray:
@@ -239,7 +257,7 @@ class _Walk:
     phase: float
     bend: float
     arms: str
-    exposure: float
+    exposure: tuple[float, float, float]  # factors of red, green and blue: sun or shade, morning or evening
     offset: float
     drift: float  # of the background per frame
 
@@ -254,10 +272,15 @@ class _Walk:
             phase=rng.uniform(0, 2 * math.pi),
             bend=rng.uniform(0.1, 0.7),
             arms=str(rng.choice(("swing", "phone", "pockets"), p=(0.7, 0.15, 0.15))),
-            exposure=math.exp(colour_shift * rng.normal(0, 0.12)),
+            exposure=_daylight(rng, colour_shift),
             offset=rng.random(),
             drift=0.0 if standing else 0.0015 * math.sin(yaw),
         )
+
+
+def _daylight(rng: np.random.Generator, colour_shift: float) -> tuple[float, float, float]:
+    bright, warm = colour_shift * rng.normal(0, 0.12), colour_shift * rng.normal(0, 0.05)
+    return math.exp(bright + warm), math.exp(bright), math.exp(bright - warm)
 
 
 def _picture(
@@ -295,8 +318,8 @@ def _picture(
             _stranger(canvas, rng, eye, (feet[0] + away, feet[1] + 0.06 * scale), 1.05 * scale)
         else:
             scene.occlude(canvas, rng)
-    gain = walk.exposure * math.exp(spec.colour_shift * rng.normal(0, 0.05))
-    return scene.expose(canvas.image, eye, gain, rng)
+    flicker = math.exp(spec.colour_shift * rng.normal(0, 0.05))
+    return scene.expose(canvas.image, eye, tuple(flicker * gain for gain in walk.exposure), rng)
 
 
 def _stranger(canvas: Canvas, rng: np.random.Generator, eye: scene.Camera, feet, scale: float) -> None:

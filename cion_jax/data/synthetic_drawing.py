@@ -1,7 +1,7 @@
 """Antialiased, shaded shapes on a float canvas: the brush of the synthetic people.
 
-Every shape is a distance to its outline evaluated on the pixels of its bounding box, so that edges are smooth at any
-resolution without supersampling. Shapes are lit as the round bodies that they stand for.
+Every shape is a distance to its outline evaluated on the pixels of its bounding box, so that edges are smooth
+at any resolution without supersampling. Shapes are lit as the round bodies that they stand for.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Canvas:
     outline: float = 1.5
 
     def window(self, left: float, top: float, right: float, bottom: float):
-        """The part of the picture in a box (pixels): (image view, x [1, w], y [h, 1]), or None when it is outside."""
+        """The picture in a box (pixels): (image view, x [1, w], y [h, 1]); None when the box is outside."""
         height, width = self.image.shape[:2]
         x0, x1 = max(0, math.floor(left)), min(width, math.ceil(right))
         y0, y1 = max(0, math.floor(top)), min(height, math.ceil(bottom))
@@ -48,7 +48,7 @@ class Canvas:
         return 0.58 + 0.5 * np.maximum(lit, 0)
 
     def blend(self, view: np.ndarray, gap: np.ndarray, colour, shade=None, *, seam: float = 0.35) -> None:
-        """Lays a colour on `view` where `gap` (pixels inside the outline, [h, w]) is positive; darkens just outside."""
+        """Lays a colour on `view` where `gap` (pixels inside the outline) is positive; darkens the seam."""
         cover = np.clip(gap + 0.5, 0, 1)
         if seam:
             dark = np.clip(1 + gap / self.outline, 0, 1)
@@ -127,7 +127,7 @@ def trunk(
 
 
 def ball(canvas: Canvas, centre: Point, radii: Point, paint: Paint | tuple, *, seam=0.35) -> None:
-    """An ellipsoid; its paint takes the screen normal (right, down), each [h, w], in place of (along, across)."""
+    """An ellipsoid; its paint takes the screen normal (right, down) in place of (along, across)."""
     (cx, cy), (rx, ry) = centre, radii
     margin = canvas.outline + 1
     found = canvas.window(cx - rx - margin, cy - ry - margin, cx + rx + margin, cy + ry + margin)
@@ -142,7 +142,9 @@ def ball(canvas: Canvas, centre: Point, radii: Point, paint: Paint | tuple, *, s
     canvas.blend(view, gap, paint(nx, ny) if callable(paint) else paint, canvas.shade(nx, ny), seam=seam)
 
 
-def box(canvas: Canvas, centre: Point, halves: Point, corner: float, paint: Paint | tuple, *, seam=0.35) -> None:
+def box(
+    canvas: Canvas, centre: Point, halves: Point, corner: float, paint: Paint | tuple, *, seam=0.35
+) -> None:
     """A rounded box: half width and half height and the corner's radius in pixels."""
     (cx, cy), (hw, hh) = centre, halves
     corner = min(corner, hw, hh)

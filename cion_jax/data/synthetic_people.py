@@ -1,7 +1,8 @@
-"""Who the synthetic people are: clothing, build, hair and bags, drawn so that colour alone does not tell them apart.
+"""Who the synthetic people are: clothing, build, hair and bags, such that colour does not tell them apart.
 
-Identities come in look-alike groups. A group shares the colours of top, bottom and accent; its members differ in what
-those colours are made into: pattern, sleeves, trousers or skirt, hair, bag, hat, shoes, build.
+Identities come in look-alike groups. A group shares the colours of top, bottom and accent and mostly those of
+skin, hair, shoes and bags; its members differ in what is made of them: pattern, sleeves, trousers or skirt,
+hair, bag, hat, build.
 """
 
 import dataclasses
@@ -98,17 +99,23 @@ CHOICES: dict[str, dict[str, float]] = {
 # Differences that a low-resolution picture shows; members of a group differ in at least DISTINCT of them.
 TELLING = ("pattern", "sleeves", "length", "bottom", "hair", "hat", "bag", "build")
 DISTINCT = 4
+_ALIKE = 0.8
 _ATTEMPTS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Palette:
-    """Colour names of a look-alike group (keys of `CLOTH`) and the shades that the whole group wears."""
+    """Colours of a look-alike group.
 
-    names: tuple[str, str, str]  # top, bottom, accent
+    `names` (keys of `CLOTH`) and shades of top, bottom and accent are worn by the whole group; `usual` holds
+    the indices of the skin, hair, shoe and bag colour that a member has with probability `_ALIKE`.
+    """
+
+    names: tuple[str, str, str]
     top: Colour
     bottom: Colour
     accent: Colour
+    usual: tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,25 +172,38 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         if np.linalg.norm(top - accent) > 0.4 and np.linalg.norm(top - bottom) > 0.2:
             break
     shades = [tuple(np.clip(c + rng.normal(0, 0.02, 3), 0.03, 0.95).tolist()) for c in (top, bottom, accent)]
-    return Palette(chosen, *shades)
+    return Palette(chosen, *shades, _draw_colours(rng))
+
+
+def _draw_colours(rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Indices of skin, hair, shoe and bag colour."""
+    hair = rng.choice(len(HAIR), p=[0.3, 0.25, 0.18, 0.12, 0.05, 0.1])
+    return (
+        int(rng.integers(len(SKIN))),
+        int(hair),
+        int(rng.integers(len(SHOES))),
+        int(rng.integers(len(LEATHER) + 1)),
+    )
 
 
 def draw_person(rng: np.random.Generator, palette: Palette) -> Person:
-    """One person in the colours of `palette`; everything else is drawn independently of the group."""
+    """One person in the colours of `palette`; shapes and patterns are drawn independently of the group."""
     chosen = {}
     for key, options in CHOICES.items():
         weights = np.array(list(options.values()))
         chosen[key] = list(options)[rng.choice(len(weights), p=weights / weights.sum())]
+    own = _draw_colours(rng)
+    skin, hair, shoe, bag = np.where(rng.random(4) < _ALIKE, palette.usual, own).tolist()
     bare_face = chosen["hair"] in ("bald", "short", "afro")
     return Person(
         palette=palette,
         **_sensible(chosen),
         beard=bool(bare_face and rng.random() < 0.3),
         scarf=bool(rng.random() < 0.1),
-        skin=int(rng.integers(len(SKIN))),
-        hair_colour=int(rng.choice(len(HAIR), p=[0.3, 0.25, 0.18, 0.12, 0.05, 0.1])),
-        shoe_colour=int(rng.integers(len(SHOES))),
-        bag_colour=int(rng.integers(len(LEATHER) + 1)),
+        skin=skin,
+        hair_colour=hair,
+        shoe_colour=shoe,
+        bag_colour=bag,
         period=float(rng.uniform(0.055, 0.085)),
         leg_share=float(rng.uniform(0.46, 0.51)),
         head_size=float(rng.uniform(0.95, 1.1)),
@@ -210,8 +230,9 @@ def differences(one: Person, other: Person) -> int:
 def cast(seed: int, world: int, identities: int, group_size: int) -> tuple[Person, ...]:
     """The identities of one world (0: training, 1: evaluation), look-alike groups contiguous.
 
-    Identity i belongs to group i // group_size. Members of a group share the palette object and differ pairwise in at
-    least `DISTINCT` of the `TELLING` attributes; no two identities of a world have the same `signature`.
+    Identity i belongs to group i // group_size. Members of a group share the palette object and differ
+    pairwise in at least `DISTINCT` of the `TELLING` attributes; no two identities of a world have the same
+    `signature`.
     """
     people: list[Person] = []
     seen: set[tuple] = set()

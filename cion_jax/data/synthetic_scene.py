@@ -1,4 +1,4 @@
-"""Where synthetic people are seen: the places behind the cameras, what stands in the way, and what a camera does."""
+"""Where synthetic people are seen: the places, the things in the way, and what a camera makes of it."""
 
 import dataclasses
 import functools
@@ -10,7 +10,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from cion_jax.data.synthetic_drawing import Canvas, ball, box, tube
 from cion_jax.data.synthetic_people import generator
 
-PANORAMA = (256, 1536)  # height and width of a camera's background; a picture shows a window of about 256 x 128
+PANORAMA = (
+    256,
+    1536,
+)  # height and width of a camera's background; a picture shows a window of about 256 x 128
 _GROUND = 0.60  # where the wall meets the ground, as a share of the height
 
 
@@ -54,7 +57,7 @@ def camera(seed: int, index: int, cameras: int, colour_shift: float, degradation
     place = int(shared.permutation(len(PLACES))[index % len(PLACES)])
     rng = generator(seed, 3, index)
     hue = 2 * math.pi * level[0]
-    tint = colour_shift * rng.uniform(0.08, 0.16)
+    tint = colour_shift * rng.uniform(0.03, 0.07)
     gains = tuple(1 + tint * math.cos(hue - 2 * math.pi * i / 3) for i in range(3))
     side = rng.choice((-1, 1))
     light = np.array([side * rng.uniform(0.3, 0.7), -rng.uniform(0.3, 0.6), rng.uniform(0.6, 0.9)])
@@ -63,22 +66,23 @@ def camera(seed: int, index: int, cameras: int, colour_shift: float, degradation
         yaw=math.pi * level[1] + rng.uniform(-0.2, 0.2),
         pitch=rng.uniform(0.05, 0.35),
         gains=gains,
-        gamma=math.exp(colour_shift * (level[2] - 0.5) * 0.9),
-        saturation=1 - colour_shift * 0.45 * level[3],
-        blur=degradation * rng.uniform(0.002, 0.006),
+        gamma=math.exp(colour_shift * (level[2] - 0.5) * 0.5),
+        saturation=1 - colour_shift * 0.35 * level[3],
+        blur=degradation * rng.uniform(0.001, 0.004),
         resolution=1 - degradation * 0.5 * level[4],
         noise=degradation * rng.uniform(0.008, 0.025),
-        haze=colour_shift * rng.uniform(0.0, 0.1),
+        haze=colour_shift * rng.uniform(0.0, 0.06),
         light=tuple((light / np.linalg.norm(light)).tolist()),
     )
 
 
-def expose(picture: np.ndarray, eye: Camera, gain: float, rng: np.random.Generator) -> np.ndarray:
-    """What a camera makes of a scene: float32 [h, w, 3] of about 0..1 to uint8 [h, w, 3]; `gain` is the exposure."""
+def expose(picture: np.ndarray, eye: Camera, gains, rng: np.random.Generator) -> np.ndarray:
+    """What a camera makes of a scene (float32 [h, w, 3], 0..1): uint8; `gains` is the light's RGB."""
     height, width = picture.shape[:2]
-    grey = picture @ np.array([0.30, 0.59, 0.11], np.float32)
+    # No matrix product: its sums may depend on the number of threads.
+    grey = 0.30 * picture[..., 0] + 0.59 * picture[..., 1] + 0.11 * picture[..., 2]
     picture = grey[..., None] + np.float32(eye.saturation) * (picture - grey[..., None])
-    picture = picture * (np.array(eye.gains, np.float32) * np.float32(gain))
+    picture = picture * (np.array(eye.gains, np.float32) * np.array(gains, np.float32))
     picture = np.clip(picture, 0, 1) ** np.float32(eye.gamma)
     picture = picture * np.float32(1 - eye.haze) + np.float32(0.6 * eye.haze)
     image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
@@ -91,7 +95,9 @@ def expose(picture: np.ndarray, eye: Camera, gain: float, rng: np.random.Generat
     return np.clip(np.asarray(image, np.float32) + noise + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
-def background(seed: int, eye: Camera, index: int, offset: float, window: tuple[float, float, float], size) -> np.ndarray:
+def background(
+    seed: int, eye: Camera, index: int, offset: float, window: tuple[float, float, float], size
+) -> np.ndarray:
     """A window of a camera's place, float32 [h, w, 3] of 0..1.
 
     Args:
@@ -113,7 +119,7 @@ def background(seed: int, eye: Camera, index: int, offset: float, window: tuple[
     return np.asarray(image, np.float32) * np.float32(1 / 255)
 
 
-# Places -----------------------------------------------------------------------------------------------------------
+# Places ------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=32)
@@ -127,10 +133,19 @@ def _panorama(seed: int, index: int, place: int) -> Image.Image:
     PLACES[place](draw, rng, width, height, wall)
     image = image.filter(ImageFilter.GaussianBlur(1.6))
     # Light falls unevenly: a coarse random field, smoothly enlarged.
-    field = Image.fromarray(rng.uniform(0.82, 1.12, (4, 14)).astype(np.float32)).resize((width, height), Image.BICUBIC)
+    field = Image.fromarray(rng.uniform(0.82, 1.12, (4, 14)).astype(np.float32)).resize(
+        (width, height), Image.BICUBIC
+    )
     grain = rng.normal(0, 3.5, (height, width, 1))
     lit = np.asarray(image, np.float32) * np.asarray(field)[..., None] + grain
-    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(_muted(lit), 0, 255).astype(np.uint8))
+
+
+def _muted(picture: np.ndarray) -> np.ndarray:
+    """One district for all cameras: same mean, dull colours; else a place would give away its camera."""
+    grey = picture.mean(axis=-1, keepdims=True)
+    dull = grey + 0.4 * (picture - grey)
+    return 140 + 0.7 * (dull - dull.mean(axis=(0, 1)))
 
 
 def _tone(rng, colour, spread=10) -> tuple[int, int, int]:
@@ -195,7 +210,12 @@ def _glass_front(draw, rng, width, height, wall) -> None:
     draw.rectangle((0, 0, width, wall), fill=(88, 104, 116))
     for x in range(0, width, 64):
         for y in range(0, wall, 84):
-            _bands(draw, (x + 3, y + 3, x + 61, y + 81), _tone(rng, (150, 178, 194), 16), _tone(rng, (96, 120, 136), 14))
+            _bands(
+                draw,
+                (x + 3, y + 3, x + 61, y + 81),
+                _tone(rng, (150, 178, 194), 16),
+                _tone(rng, (96, 120, 136), 14),
+            )
     for x in range(int(rng.integers(0, 200)), width, 384):
         draw.rectangle((x, wall - 120, x + 84, wall), fill=(52, 60, 68))
     _paving(draw, rng, width, height, wall, (188, 186, 180), tile=110)
@@ -217,13 +237,17 @@ def _shops(draw, rng, width, height, wall) -> None:
     x = 0
     while x < width:
         wide = int(rng.integers(120, 220))
-        front = _tone(rng, rng.choice([(168, 60, 54), (52, 92, 128), (218, 196, 148), (70, 110, 84), (96, 82, 110)]))
+        front = _tone(
+            rng, rng.choice([(168, 60, 54), (52, 92, 128), (218, 196, 148), (70, 110, 84), (96, 82, 110)])
+        )
         draw.rectangle((x, 0, x + wide, wall), fill=front)
         draw.rectangle((x + 10, 112, x + wide - 10, wall - 16), fill=_tone(rng, (60, 66, 72)))
         for _ in range(9):
             left, top = x + rng.uniform(14, wide - 36), rng.uniform(wall - 92, wall - 44)
             draw.rectangle((left, top, left + 16, top + 26), fill=_tone(rng, (190, 170, 140), 45))
-        draw.polygon([(x, 78), (x + wide, 78), (x + wide + 6, 112), (x - 6, 112)], fill=_tone(rng, (228, 224, 216)))
+        draw.polygon(
+            [(x, 78), (x + wide, 78), (x + wide + 6, 112), (x - 6, 112)], fill=_tone(rng, (228, 224, 216))
+        )
         for k in range(0, wide, 24):
             draw.polygon([(x + k, 78), (x + k + 12, 78), (x + k + 12, 112), (x + k, 112)], fill=front)
         x += wide
@@ -242,13 +266,15 @@ def _underpass(draw, rng, width, height, wall) -> None:
         points = [(x + rng.uniform(0, 110), y + rng.uniform(0, 60)) for _ in range(7)]
         draw.line(points, fill=colour, width=7, joint="curve")
     _paving(draw, rng, width, height, wall, (122, 120, 118), tile=0)
-    draw.polygon([(0, wall + 22), (width, wall + 22), (width, wall + 28), (0, wall + 28)], fill=(206, 182, 84))
+    draw.polygon(
+        [(0, wall + 22), (width, wall + 22), (width, wall + 28), (0, wall + 28)], fill=(206, 182, 84)
+    )
 
 
 PLACES = (_brick_street, _park, _glass_front, _corridor, _shops, _underpass)
 
 
-# Things in the way ------------------------------------------------------------------------------------------------
+# Things in the way -------------------------------------------------------------------------------------
 
 
 def occlude(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -259,11 +285,15 @@ def occlude(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _pick(rng, *colours):
     """One of the colours, a little off."""
-    return tuple(np.clip(np.array(colours[rng.integers(len(colours))]) + rng.normal(0, 0.03, 3), 0.02, 1).tolist())
+    return tuple(
+        np.clip(np.array(colours[rng.integers(len(colours))]) + rng.normal(0, 0.03, 3), 0.02, 1).tolist()
+    )
 
 
 def _car(canvas, rng, height, width) -> None:
-    paint = _pick(rng, (0.7, 0.72, 0.75), (0.55, 0.1, 0.12), (0.12, 0.2, 0.4), (0.15, 0.15, 0.17), (0.85, 0.85, 0.82))
+    paint = _pick(
+        rng, (0.7, 0.72, 0.75), (0.55, 0.1, 0.12), (0.12, 0.2, 0.4), (0.15, 0.15, 0.17), (0.85, 0.85, 0.82)
+    )
     side = rng.choice((-1, 1))
     x, y, unit = width / 2 + side * rng.uniform(0.1, 0.6) * width, rng.uniform(0.88, 0.97) * height, height
     box(canvas, (x, y - 0.16 * unit), (0.26 * unit, 0.11 * unit), 0.08 * unit, paint)
@@ -290,7 +320,13 @@ def _bench(canvas, rng, height, width) -> None:
     wood = _pick(rng, (0.52, 0.35, 0.2), (0.36, 0.26, 0.18), (0.4, 0.45, 0.4))
     half = 0.27 * height
     for leg in (-0.8, 0.8):
-        tube(canvas, (x + leg * half, y), (x + leg * half, y + 0.2 * height), (0.012 * height,) * 2, (0.2, 0.2, 0.21))
+        tube(
+            canvas,
+            (x + leg * half, y),
+            (x + leg * half, y + 0.2 * height),
+            (0.012 * height,) * 2,
+            (0.2, 0.2, 0.21),
+        )
     for row in (0.0, 0.042, 0.1):
         box(canvas, (x, y + row * height), (half, 0.017 * height), 0.008 * height, wood)
 
@@ -300,7 +336,9 @@ def _hedge(canvas, rng, height, width) -> None:
     for _ in range(26):
         x, y = rng.uniform(-0.05, 1.05) * width, top + abs(rng.normal(0, 0.12)) * height
         radius = rng.uniform(0.04, 0.075) * height
-        ball(canvas, (x, y), (radius, radius * 0.8), _pick(rng, (0.2, 0.36, 0.16), (0.26, 0.42, 0.2)), seam=0.2)
+        ball(
+            canvas, (x, y), (radius, radius * 0.8), _pick(rng, (0.2, 0.36, 0.16), (0.26, 0.42, 0.2)), seam=0.2
+        )
 
 
 def _bollards(canvas, rng, height, width) -> None:

@@ -79,9 +79,9 @@ def crop_policy(config: ConfigDict) -> CropPolicy:
         saturation=c.saturation,
         hue=c.hue,
         grey=c.grey,
-        blur=tuple(c.blur),
+        blur_probability=tuple(c.blur),
         blur_radius=tuple(c.blur_radius),
-        solarise=c.solarise,
+        solarise_probability=(0.0, c.solarise, 0.0),
         mean=spec.mean,
         std=spec.std,
     )

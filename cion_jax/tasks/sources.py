@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
-from cion_jax.data import prepare, records
+from cion_jax.data import cache, records
 from cion_jax.data.synthetic import SyntheticSpec
 
 
@@ -34,9 +34,9 @@ def open_data(config: ConfigDict, say: Callable[[str], None]) -> tuple[records.R
 
 def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Path:
     """The folder of records of a source; an empty one means synthetic people."""
-    cache = Path(config.data.cache_dir) if config.data.cache_dir else prepare.default_cache_dir()
+    folder = Path(config.data.cache_dir) if config.data.cache_dir else cache.default_cache_dir()
     if source:
-        return prepare.resolve(source, cache, on_bad_image=config.data.on_bad_image)
+        return cache.resolve(source, folder, on_bad_image=config.data.on_bad_image)
     height, width = config.crops.global_size
     say(
         f"no --config.data.train given: training on {config.synthetic.identities} synthetic people, drawn here "
@@ -49,7 +49,7 @@ def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Pat
         height=height,
         width=width,
     )
-    return prepare.resolve(spec, cache)
+    return cache.resolve(spec, folder)
 
 
 def _evaluation(config: ConfigDict, folder: Path, say: Callable[[str], None]) -> EvaluationData | None:

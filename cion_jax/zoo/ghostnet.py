@@ -1,4 +1,4 @@
-"""GhostNet 0.5/1.0/1.3: half of every layer's channels are computed, the other half are cheap depthwise copies."""
+"""GhostNet 0.5/1.0/1.3: half of every layer's channels are cheap depthwise filterings of the other half."""
 
 import functools
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from cion_jax.zoo.spec import ModelSpec
 
 
 class Row(NamedTuple):
-    """A block: kernel of its depthwise convolutions, inner and outer channels before scaling, gate, stride."""
+    """A block: depthwise kernel, inner and outer channels (before scaling), gate, stride."""
 
     kernel: int
     inner: int

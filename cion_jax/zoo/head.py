@@ -1,5 +1,7 @@
 """The projection head of DINO: three linear layers, L2 normalisation, and a weight-normalised last layer."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -13,13 +15,14 @@ NORM_FLOOR = 1e-12
 class DINOHead(nn.Module):
     """Features [..., d] -> scores [..., out_dim], float32.
 
-    Parameters are named as in the official code (`mlp_0` is torch's `mlp.0`). `last_layer/weight_g` [out_dim, 1] is the
-    norm of each row of the last layer; it starts at one and is meant to be frozen by the optimiser.
+    Parameters are named as in the official code (`mlp_0` is torch's `mlp.0`). `last_layer/weight_g`
+    [out_dim, 1] holds the norms of the last layer's rows; it starts at one and is meant to be frozen by the
+    optimiser.
 
     Attributes:
       out_dim: number of prototypes, K.
       hidden, bottleneck: widths between.
-      use_bn: batch norm after the first two linear layers (the names of the later layers move up, as in torch).
+      use_bn: batch norm after the first two linear layers (later layers' numbers move up, as in torch).
       dtype: of the matrix products; both normalisations are float32 always.
     """
 
@@ -31,27 +34,26 @@ class DINOHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
+        dense = functools.partial(
+            layers.Dense, kernel_init=layers.normal_002, bias_init=nn.initializers.zeros, dtype=self.dtype
+        )
         x, index = features, 0
-        for width in (self.hidden, self.hidden, self.bottleneck):
-            x = layers.Dense(
-                width,
-                kernel_init=layers.normal_002,
-                bias_init=nn.initializers.zeros,
-                dtype=self.dtype,
-                name=f"mlp_{index}",
-            )(x)
-            if width is self.bottleneck:
-                break
+        for _ in range(2):
+            x = dense(self.hidden, name=f"mlp_{index}")(x)
             if self.use_bn:
                 x = layers.BatchNorm(self.dtype, name=f"mlp_{index + 1}")(x, train)
             x = layers.gelu(x)
             index += 3 if self.use_bn else 2
+        x = dense(self.bottleneck, name=f"mlp_{index}")(x)
         x = l2_normalise(x).astype(self.dtype)
         return WeightNormDense(self.out_dim, self.dtype, name="last_layer")(x)
 
 
 class WeightNormDense(nn.Module):
-    """Linear layer without bias whose rows are weight_g * weight_v / ||weight_v||: [..., in] -> [..., features] float32."""
+    """Linear layer without bias whose rows are weight_g * weight_v / ||weight_v||.
+
+    [..., in] -> [..., features] float32.
+    """
 
     features: int
     dtype: layers.Dtype = jnp.float32

@@ -1,7 +1,8 @@
-"""Layers that several architectures share: NHWC, float32 parameters, PyTorch's padding, epsilons and starting values.
+"""Layers that several architectures share: NHWC, with PyTorch's padding, epsilons and starting values.
 
-Every layer takes the compute `dtype`; statistics of norms and softmax are float32 whatever it is. Where a form is
-chosen for its speed, the figure beside it was taken on two CPU cores (float32, 8x64x32x96 unless said).
+Every layer takes the compute `dtype`; parameters are float32, and statistics of norms and softmax are
+float32 whatever it is. Where a form is chosen for its speed, the figure beside it was taken on two CPU
+cores (float32, 8x64x32x96 unless said).
 """
 
 import functools
@@ -42,8 +43,9 @@ def _uniform_bias(fan_in: int) -> Initializer:
 class Conv(nn.Module):
     """Square 2-D convolution with symmetric zero padding: [b, h, w, in] -> [b, h', w', features].
 
-    Parameters: `kernel` [k, k, in/groups, features] and, if asked for, `bias` [features]. A stride-2 3x3 with padding
-    1 is not what "SAME" means in XLA, hence the explicit padding. `bias_init` None stands for PyTorch's default.
+    Parameters: `kernel` [k, k, in/groups, features] and, if asked for, `bias` [features]. A stride-2 3x3 with
+    padding 1 is not what "SAME" means in XLA, hence the explicit padding. `bias_init` None is PyTorch's
+    default.
     """
 
     features: int
@@ -71,7 +73,7 @@ class Conv(nn.Module):
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int = 1) -> jax.Array:
-    """Convolution of x [b, h, w, in] with kernel [k, k, in/groups, out] by the form that is fastest for it."""
+    """Convolution of x [b, h, w, in] with kernel [k, k, in/groups, out], by the fastest form for it."""
     size, channels = kernel.shape[0], x.shape[-1]
     if groups == channels and groups > 1:
         return depthwise_conv(x, kernel, stride=stride, padding=padding)
@@ -90,7 +92,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups:
 
 
 class Dense(nn.Module):
-    """Linear layer on the last axis, [..., in] -> [..., features]; `kernel` [in, features], `bias` [features]."""
+    """Linear layer on the last axis, [..., in] -> [..., features]: `kernel` [in, features], `bias`."""
 
     features: int
     use_bias: bool = True
@@ -111,9 +113,10 @@ class Dense(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, as in PyTorch.
 
-    Parameters `scale`, `bias`; statistics `mean`, `var` in `batch_stats`. With train=True the batch's own statistics
-    normalise (variance divided by n) and the running variance takes the unbiased estimate (divided by n - 1), which
-    flax's own layer does not. Under jit over a batch spread over devices the statistics are those of the whole batch.
+    Parameters `scale`, `bias`; statistics `mean`, `var` in `batch_stats`. With train=True the batch's own
+    statistics normalise (variance divided by n) and the running variance takes the unbiased estimate
+    (divided by n - 1), which flax's own layer does not. Under jit over a batch spread over devices the
+    statistics are those of the whole batch.
     """
 
     dtype: Dtype = jnp.float32
@@ -124,7 +127,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def coefficients(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(mean, multiplier, bias), each [channels] float32, such that the output is (x - mean) * multiplier + bias."""
+        """(mean, multiplier, bias), float32 [channels] each: the output is (x - mean) * multiplier + bias."""
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
@@ -145,7 +148,7 @@ class BatchNorm(nn.Module):
 
 
 class InstanceNorm(nn.Module):
-    """Normalises every channel of every image over its own pixels, in training and evaluation alike; no running state."""
+    """Normalises each channel of each image over its own pixels, always; there are no running statistics."""
 
     dtype: Dtype = jnp.float32
 
@@ -182,10 +185,11 @@ class IBN(nn.Module):
 
 
 def moments(x: jax.Array, axes: tuple[int, ...], keepdims: bool = False) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance in float32, by two passes: E[x^2] - E[x]^2 loses all digits where the mean is large.
+    """Mean and biased variance, float32, in two passes: E[x^2] - E[x]^2 loses all digits at large means.
 
-    With gradients 1.9 ms, one pass 1.8. The mean inside the variance is a constant to autodiff, which is exact: its
-    derivative is the sum of deviations from the mean, zero. It saves a third of the time (3.0 ms without).
+    With gradients 1.9 ms, one pass 1.8. The mean inside the variance is a constant to autodiff, which is
+    exact: its derivative is the sum of deviations from the mean, zero. It saves a third of the time (3.0 ms
+    without).
     """
     x = x.astype(jnp.float32)
     mean = jnp.mean(x, axes, keepdims=True)
@@ -273,8 +277,8 @@ class Mlp(nn.Module):
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """softmax(query key^T / sqrt(d)) value, every argument and the result [b, tokens, heads, d].
 
-    Scores and softmax are float32. On a GPU in half precision cuDNN's fused kernel does the work where it takes the
-    shape; that is decided from backend, dtype and shape alone, so a run uses the same path from start to end.
+    Scores and softmax are float32. On a GPU in half precision cuDNN's fused kernel does the work where it
+    takes the shape; that is decided from backend, dtype and shape alone, so a run keeps to one path.
     """
     if _cudnn_takes(query, key):
         return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")

@@ -33,10 +33,10 @@ def spec(name: str) -> ModelSpec:
 
 
 def create(name: str, *, dtype: Dtype = jnp.float32, **overrides: Any) -> nn.Module:
-    """Builds the model `name`: module.apply(variables, images [b, h, w, 3], train=False) -> features [b, embed_dim].
+    """Builds a model: module.apply(variables, images [b, h, w, 3], train=False) -> features [b, embed_dim].
 
     `dtype` is that of the computation and of the features; parameters are float32. Overrides are those in
-    `spec(name).overrides`, for example remat=True (recompute activations in the backward pass, block by block).
+    `spec(name).overrides`, for example remat=True (recompute activations in the backward pass by block).
 
     Raises:
       UserError: unknown model or unknown override.
@@ -44,7 +44,6 @@ def create(name: str, *, dtype: Dtype = jnp.float32, **overrides: Any) -> nn.Mod
     model = spec(name)
     unknown = sorted(set(overrides) - set(model.overrides))
     if unknown:
-        raise UserError(
-            f"{name} knows no option {', '.join(map(repr, unknown))}; it takes: {', '.join(sorted(model.overrides))}."
-        )
+        names, known = ", ".join(map(repr, unknown)), ", ".join(sorted(model.overrides))
+        raise UserError(f"{name} knows no option {names}; it takes: {known}.")
     return model.module(dtype=dtype, **{**model.arguments, **overrides})

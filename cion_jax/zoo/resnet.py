@@ -1,4 +1,4 @@
-"""ResNet and ResNet-IBN (a) 18/50/101/152 whose last stage keeps stride 16, as person re-identification likes it.
+"""ResNet and ResNet-IBN (a) 18/50/101/152 whose last stage keeps stride 16, as re-identification likes it.
 
 Names of parameters are torchvision's. Strides sit on the 3x3 convolutions ("v1.5"); there is no classifier.
 """

@@ -1,4 +1,4 @@
-"""ViT tiny/small/base with patches of 16 pixels behind a convolutional stem with IBN (TransReID-SSL's "ICS" stem)."""
+"""ViT tiny/small/base: patches of 16 pixels behind a convolutional stem with IBN (TransReID-SSL's "ICS")."""
 
 import functools
 import math
@@ -36,7 +36,7 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, [b, tokens, width] -> the same; `qkv` gives queries, keys, values, each by head."""
+    """Multi-head self-attention, [b, tokens, width] -> the same; `qkv` gives query, key, value by head."""
 
     heads: int
     qkv_bias: bool = True
@@ -114,7 +114,7 @@ class ViT(nn.Module):
 
 
 def position_table(table: jax.Array, image_size: tuple[int, int]) -> jax.Array:
-    """The position table [1, 1 + 16*8, width] for images of `image_size` pixels: [1, 1 + h//16 * w//16, width].
+    """The table [1, 1 + 16*8, width] for images of `image_size` pixels: [1, 1 + h//16 * w//16, width].
 
     Untouched at exactly 256x128. Elsewhere the grid entries are resized bicubically with the factors
     (h//16 + 0.1)/16 and (w//16 + 0.1)/8, whose 0.1 also moves the sampling points: it is not a plain resize.
@@ -127,14 +127,14 @@ def position_table(table: jax.Array, image_size: tuple[int, int]) -> jax.Array:
 
 
 def resize_positions(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """Resizes a table [1, h, w, width] to [1, *grid, width] in float32 with the factors (grid + 0.1) / (h, w)."""
+    """Resizes a table [1, h, w, width] to [1, *grid, width] by the factors (grid + 0.1) / (h, w)."""
     rows, columns = (bicubic_matrix(old, new) for old, new in zip(table.shape[1:3], grid, strict=True))
     with jax.default_matmul_precision("highest"):
         return jnp.einsum("ih,jw,ahwc->aijc", rows, columns, table.astype(jnp.float32))
 
 
 def bicubic_matrix(old: int, new: int) -> np.ndarray:
-    """Weights float32 [new, old] of a cubic resize (a = -0.75, 4 taps, clamped at the border, no antialiasing).
+    """Weights [new, old] of a cubic resize: a = -0.75, 4 taps, clamped at the border, no antialiasing.
 
     The coordinate of output d is (d + 0.5)/s - 0.5 with s = (new + 0.1)/old.
     """

@@ -112,7 +112,7 @@ def _folders(path: Path) -> list[Path]:
 
 def _files(path: Path) -> list[str]:
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_file())
+        return sorted(entry.name for entry in entries if entry.name[0] != "." and not entry.is_dir())
 
 
 def _has_image(path: Path) -> bool:

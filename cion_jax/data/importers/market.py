@@ -82,7 +82,7 @@ def _listing(path: Path) -> Iterator[tuple[str, Path, list[str]]]:
         folder = roots[0] / name
         if folder.is_dir():
             with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_file() and entry.name[0] != ".")
+                names = sorted(entry.name for entry in entries if not entry.is_dir() and entry.name[0] != ".")
             yield split, folder, names
 
 

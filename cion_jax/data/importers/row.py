@@ -11,12 +11,12 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 class ImageRow:
     """One image to import.
 
-    `file` is the image file, or its bytes where there is no file. `path` is what the record keeps as its
-    source: a path relative to the data set. The numbers mean what they mean in `record_schema.Record`.
+    `file` is the image file's path, or its bytes where there is no file. `path` is what the record keeps as
+    its source, relative to the data set. The numbers mean what they mean in `record_schema.Record`.
     """
 
     split: str
-    file: Path | bytes
+    file: Path | str | bytes
     identity: int
     tracklet: int
     video: int

@@ -12,6 +12,7 @@ appearance; without `frame`, it is the place among the tracklet's rows; without 
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,16 +90,18 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
         if name in names:
             columns[name] = _split if name == "split" else _Numbers(name, numbering, typed)
     tracklets, frames = Numbering(), FrameCounter()
-    number = 0
+    root, number = str(file.parent), 0
     for number, cells in enumerate(_cells(file, list(columns)), start=1):
-        row = _converted(f"{file}, row {number:,}", columns, cells)
+        row = _converted(file, number, columns, cells)
         identity, video, camera = row["identity"], row.get("video", 0), row.get("camera", 0)
         tracklet = row.get("tracklet")
         if tracklet is None:
             tracklet = tracklets.number("tracklet", (identity, video, camera))
         frame = row["frame"] if "frame" in row else frames.next(tracklet)
         split, relative = row.get("split", "train"), row["path"]
-        yield ImageRow(split, file.parent / relative, identity, tracklet, video, camera, frame, relative)
+        # os.path, not pathlib: it is several times faster, and rows come in millions.
+        image = os.path.join(root, relative)  # noqa: PTH118
+        yield ImageRow(split, image, identity, tracklet, video, camera, frame, relative)
     if number == 0:
         raise UserError(f"{file} has no rows.")
 
@@ -116,7 +119,7 @@ def _check_columns(file: Path, names: list[str]) -> None:
         raise UserError(f"{file} has two columns of the same name.")
 
 
-def _converted(where: str, columns: dict[str, Callable], cells: tuple) -> dict:
+def _converted(file: Path, number: int, columns: dict[str, Callable], cells: tuple) -> dict:
     row = {}
     for (name, convert), cell in zip(columns.items(), cells, strict=True):
         try:
@@ -124,7 +127,7 @@ def _converted(where: str, columns: dict[str, Callable], cells: tuple) -> dict:
                 raise ValueError("the cell is empty")
             row[name] = convert(cell)
         except ValueError as error:
-            raise UserError(f"{where}, column {name!r}: {error}.") from error
+            raise UserError(f"{file}, row {number:,}, column {name!r}: {error}.") from error
     return row
 
 

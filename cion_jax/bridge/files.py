@@ -1,0 +1,113 @@
+"""Weight files: safetensors, and PyTorch's .pth/.pt read without executing anything."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from cion_jax.bridge.pickles import read_archive
+from cion_jax.core.errors import UserError
+from cion_jax.core.files import write_atomically
+
+# Where a checkpoint keeps its weights, tried in this order. "teacher" first: it is what pre-training is for.
+WRAPPERS = ("teacher", "state_dict", "model")
+TORCH_SUFFIXES = (".pth", ".pt")
+
+
+def load_file(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads a weight file as a flat state dict, names as they stand in the file.
+
+    `.safetensors`, or `.pth`/`.pt` in PyTorch's zip format. Of a training checkpoint, a dict of dicts, the
+    entry "teacher", else "state_dict", else "model" is taken. bfloat16 arrives as ml_dtypes.bfloat16.
+
+    Raises:
+      UserError: no such file, an unknown kind, a damaged file, or one that asks for anything but tensors
+      and plain
+        containers; the message names the file and what is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no weight file {path}.")
+    if path.suffix == ".safetensors":
+        try:
+            return load_safetensors(path.read_bytes())
+        except (safetensors.SafetensorError, ValueError, KeyError) as error:
+            raise UserError(f"{path} cannot be read as safetensors: {error}") from error
+    if path.suffix in TORCH_SUFFIXES:
+        return _flat(path, _load_torch(path))
+    raise UserError(f"{path}: weights are read from .safetensors, .pth and .pt, not from {path.suffix!r}.")
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file ({} if it has none): mean, std, input size and so on, as text."""
+    with safetensors.safe_open(str(path), framework="numpy") as file:
+        return dict(file.metadata() or {})
+
+
+def save_file(
+    path: str | Path, state_dict: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes a state dict, whole or not at all: `.safetensors` with metadata, or `.pth`/`.pt`.
+
+    A .pth file is the bare state dict, which torch.load gives back; it has no place for metadata and needs
+    PyTorch.
+
+    Raises:
+      UserError: unknown suffix, PyTorch absent, or metadata for a .pth file.
+    """
+    path = Path(path)
+    arrays = {key: np.ascontiguousarray(value) for key, value in state_dict.items()}
+    if path.suffix == ".safetensors":
+        text = {key: str(value) for key, value in (metadata or {}).items()}
+        write_atomically(path, save_safetensors(arrays, metadata=text or None))
+    elif path.suffix in TORCH_SUFFIXES:
+        if metadata:
+            raise UserError(f"{path}: a {path.suffix} file has no place for metadata; use .safetensors.")
+        write_atomically(path, _torch_bytes(path, arrays))
+    else:
+        raise UserError(f"{path}: weights are written to .safetensors, .pth and .pt, not to {path.suffix!r}.")
+
+
+def _load_torch(path: Path) -> Any:
+    """The unpickled content. PyTorch is not asked even if present: one reader, the same on every machine."""
+    if not zipfile.is_zipfile(path):
+        raise UserError(
+            f"{path} is not in PyTorch's zip format (it is older than PyTorch 1.6, or damaged). If you trust "
+            "it, load it with PyTorch and save it again."
+        )
+    return read_archive(path)
+
+
+def _flat(path: Path, content: Any) -> dict[str, np.ndarray]:
+    """The state dict inside what a .pth file held."""
+    wrapper = ""
+    while isinstance(content, dict):
+        inner = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None:
+            break
+        wrapper, content = f"{wrapper}[{inner!r}]", content[inner]
+    if not isinstance(content, dict) or not any(isinstance(value, np.ndarray) for value in content.values()):
+        held = (
+            f"the keys {list(map(str, content))[:8]}" if isinstance(content, dict) else type(content).__name__
+        )
+        raise UserError(f"{path}{wrapper} is no state dict; it holds {held}.")
+    odd = [k for k, value in content.items() if not (isinstance(k, str) and isinstance(value, np.ndarray))]
+    if odd:
+        raise UserError(f"{path}{wrapper} holds entries that are not tensors: {odd[:8]}.")
+    return dict(content)
+
+
+def _torch_bytes(path: Path, arrays: dict[str, np.ndarray]) -> bytes:
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"Writing {path} needs PyTorch; .safetensors does not.") from error
+    buffer = io.BytesIO()
+    torch.save({key: torch.from_numpy(value.copy()) for key, value in arrays.items()}, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,163 @@
+"""Weights of the backbones and of the DINO head, from PyTorch's names and layouts to ours and back."""
+
+import difflib
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from cion_jax import zoo
+from cion_jax.bridge import names, order
+from cion_jax.bridge.formats import strip_backbone, strip_head
+from cion_jax.core.errors import UserError
+
+StateDict = dict[str, np.ndarray]
+_Shapes = dict[names.Path, tuple[int, ...]]
+
+
+def from_torch(name: str, state_dict: Mapping[str, Any]) -> dict:
+    """Variables of the model `name` from an official state dict.
+
+    Args:
+      name: one of zoo.MODELS.
+      state_dict: official names (prefixes that `recognise` knows are taken off, entries of a head dropped)
+      to arrays
+        in PyTorch's layout. `num_batches_tracked` and layers that the backbone never runs may be there or
+        not.
+
+    Returns:
+      {"params": ..., "batch_stats": ...} of float32 NumPy arrays; batch_stats is {} without batch norm.
+
+    Raises:
+      UserError: tensors are missing, surplus, of another shape or not numbers; all are listed at once.
+    """
+    family = zoo.spec(name).family
+    return _import(f"a {name}", family, _backbone_shapes(name), strip_backbone(state_dict))
+
+
+def to_torch(name: str, variables: Mapping[str, Any]) -> StateDict:
+    """The official state dict of a model, keys in official order; inverse of `from_torch`, bit for bit.
+
+    Raises:
+      ValueError: the variables are not those of this model; all differences are listed.
+    """
+    return _export(f"a {name}", zoo.spec(name).family, _backbone_shapes(name), variables)
+
+
+def head_from_torch(state_dict: Mapping[str, Any]) -> dict:
+    """Variables of a `zoo.DINOHead` from an official one's tensors.
+
+    Names are mlp.0.weight and so on, with or without "head." or "module.head.". Its widths, and whether it
+    has batch norm, are read from the tensors; entries of a backbone are dropped.
+
+    Raises:
+      UserError: as for `from_torch`.
+    """
+    state_dict = strip_head(state_dict)
+    return _import("a DINO head", "head", _head_shapes(_head_of_torch(state_dict)), state_dict)
+
+
+def head_to_torch(variables: Mapping[str, Any]) -> StateDict:
+    """The official names and layouts of a DINO head's variables; inverse of `head_from_torch`."""
+    use_bn = bool(variables.get("batch_stats"))
+    params = variables["params"]
+    sizes = (
+        *(params["mlp_0"]["kernel"].shape, params["last_layer"]["weight_v"].shape[1]),
+        params["last_layer"]["weight_v"].shape[0],
+    )
+    return _export("a DINO head", "head", _head_shapes((*sizes, use_bn)), variables)
+
+
+@functools.cache
+def _backbone_shapes(name: str) -> _Shapes:
+    module = zoo.create(name)
+    images = jax.ShapeDtypeStruct((1, *zoo.spec(name).input_size, 3), jnp.float32)
+    return _shapes(jax.eval_shape(module.init, jax.random.key(0), images))
+
+
+def _head_shapes(sizes: tuple[int, int, int, int, bool]) -> _Shapes:
+    width, hidden, bottleneck, out_dim, use_bn = sizes
+    module = zoo.DINOHead(out_dim, hidden=hidden, bottleneck=bottleneck, use_bn=use_bn)
+    features = jax.ShapeDtypeStruct((2, width), jnp.float32)
+    return _shapes(jax.eval_shape(module.init, jax.random.key(0), features))
+
+
+def _head_of_torch(state_dict: Mapping[str, Any]) -> tuple[int, int, int, int, bool]:
+    """(input width, hidden, bottleneck, out_dim, use_bn) of an official head."""
+    shapes = {key: np.shape(value) for key, value in state_dict.items()}
+    first, last = shapes.get("mlp.0.weight", ()), shapes.get("last_layer.weight_v", ())
+    if len(first) != 2 or len(last) != 2:
+        raise UserError(
+            "This is no DINO head: it must hold mlp.0.weight and last_layer.weight_v, two dimensions each, "
+            f"and holds {', '.join(sorted(shapes)[:5]) or 'nothing'}."
+        )
+    return first[1], first[0], last[1], last[0], "mlp.6.weight" in shapes
+
+
+def _shapes(variables: Mapping[str, Any]) -> _Shapes:
+    return {path: tuple(leaf.shape) for path, leaf in traverse_util.flatten_dict(variables).items()}
+
+
+def _import(what: str, family: str, shapes: _Shapes, state_dict: Mapping[str, Any]) -> dict:
+    wanted = {names.torch_key(path): path for path in shapes}
+    given = {key: np.asarray(v) for key, v in state_dict.items() if not order.is_not_carried(family, key)}
+    problems = _differences(
+        {key: names.torch_shape(path, shapes[path]) for key, path in wanted.items()},
+        {key: value.shape for key, value in given.items()},
+    )
+    problems += [
+        f"not floating point: {key} is {value.dtype}"
+        for key, value in given.items()
+        if key in wanted and not jnp.issubdtype(value.dtype, jnp.floating)
+    ]
+    if problems:
+        raise UserError(_complaint(f"These are not the weights of {what}", problems))
+    flat = {
+        path: names.from_torch_layout(path, given[key].astype(np.float32)) for key, path in wanted.items()
+    }
+    return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat)}
+
+
+def _export(what: str, family: str, shapes: _Shapes, variables: Mapping[str, Any]) -> StateDict:
+    given = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(dict(variables)).items()}
+    problems = _differences(
+        {"/".join(path): shape for path, shape in shapes.items()},
+        {"/".join(path): value.shape for path, value in given.items()},
+    )
+    if problems:
+        raise ValueError(_complaint(f"These are not the variables of {what}", problems))
+    state_dict = {names.torch_key(path): names.to_torch_layout(path, value) for path, value in given.items()}
+    for path in given:
+        if path[0] == "batch_stats" and path[-1] == "mean":
+            counter = names.torch_key((*path[:-1], names.COUNTER))
+            state_dict[counter] = np.zeros((), np.int64)
+    return {key: state_dict[key] for key in order.official_order(family, list(state_dict))}
+
+
+def _differences(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]]) -> list[str]:
+    """One line for each missing, surplus and misshaped entry, with the nearest name where one is near."""
+    missing = [key for key in wanted if key not in given]
+    surplus = [key for key in given if key not in wanted]
+    return [
+        *(f"missing: {key} {list(wanted[key])}{_nearest(key, surplus)}" for key in missing),
+        *(f"surplus: {key} {list(given[key])}{_nearest(key, missing)}" for key in surplus),
+        *(
+            f"other shape: {key} is {list(given[key])}, not {list(wanted[key])}"
+            for key in wanted
+            if key in given and wanted[key] != given[key]
+        ),
+    ]
+
+
+def _nearest(key: str, others: list[str]) -> str:
+    # Comparing every pair of two foreign state dicts takes minutes; then names do not help anyway.
+    near = difflib.get_close_matches(key, others, n=1, cutoff=0.8) if len(others) <= 100 else []
+    return f" (perhaps {near[0]})" if near else ""
+
+
+def _complaint(opening: str, problems: list[str]) -> str:
+    return f"{opening}, {len(problems)} differences:\n  " + "\n  ".join(problems)

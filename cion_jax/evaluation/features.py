@@ -1,0 +1,118 @@
+"""Features of many images: padded batches in, one array in the order of the records out."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from cion_jax.core.errors import UserError
+from cion_jax.core.mesh import batch_sharding
+from cion_jax.core.progress import Progress
+
+ApplyFunction = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def extract(
+    apply_fn: ApplyFunction,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    *,
+    total: int,
+    mesh: Mesh | None = None,
+    label: str = "features",
+) -> np.ndarray:
+    """Runs a model over images, on all devices of `mesh`; the host decodes one batch while the device has
+    another.
+
+    In a run of several processes each yields its own part of every batch: batch t of process p holds the rows
+    (t * processes + p) * b and following of the whole order, and all yield equally many batches. Every
+    process returns all rows.
+
+    Args:
+      apply_fn: (images uint8 [b, height, width, 3], sizes int32 [b, 2]) -> features [b, d]; a jitted function
+        that has its weights as an argument, as in partial(jitted, variables): weights closed over are
+        constants.
+      batches: mappings with host arrays of one shape each, "image" and "size" as above, "valid" bool [b],
+        false in the rows that only fill up the last batch, and maybe "record" int [b], which serves the
+        error.
+      total: number of valid rows, over all processes.
+      mesh: the rows are split over all its axes; without it one process computes on its default device.
+      label: what the progress display calls this.
+
+    Returns:
+      float32 [total, d].
+
+    Raises:
+      UserError: a feature is not finite; the first record concerned is named.
+      ValueError: another number of valid rows than `total`, or rows that do not divide by the devices.
+    """
+    processes = jax.process_count() if mesh is not None else 1
+    local = mesh.local_mesh.size if mesh is not None else 1
+    place, fetch = _transfers(mesh)
+    features, valid, waiting = [], [], None
+    quiet = io.StringIO() if mesh is not None and jax.process_index() else None
+    with Progress(label, total, stream=quiet) as progress:
+        for batch in batches:
+            rows = len(batch["valid"])
+            if rows % local:
+                raise ValueError(
+                    f"batches of {rows} rows do not divide by the {local} devices of this process"
+                )
+            dispatched = batch, apply_fn(*place(batch["image"], batch["size"]))
+            if waiting is not None:
+                features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
+            waiting = dispatched
+            valid.append(np.asarray(batch["valid"], bool))
+            progress.advance(int(valid[-1].sum()) * processes)
+        if waiting is not None:
+            features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
+    if not features:
+        raise ValueError("there was no batch to extract features from")
+    result = _in_order(np.stack(features), gather=processes > 1)[
+        _in_order(np.stack(valid), gather=processes > 1)
+    ]
+    if len(result) != total:
+        raise ValueError(f"the batches held {len(result)} valid rows where {total} were expected")
+    return result
+
+
+def _transfers(mesh: Mesh | None) -> tuple[Callable, Callable]:
+    """How host arrays get onto the devices, and how this process's rows of the features come back."""
+    if mesh is None:
+        return lambda *arrays: jax.device_put(arrays), lambda features: np.asarray(features, np.float32)
+    sharding = batch_sharding(mesh)
+    # The compiler may have chosen another layout for the features than that of the batch.
+    by_rows = jax.jit(lambda features: features.astype(jnp.float32), out_shardings=sharding)
+
+    def place(*arrays: np.ndarray) -> list[jax.Array]:
+        return [jax.make_array_from_process_local_data(sharding, array) for array in arrays]
+
+    def fetch(features: jax.Array) -> np.ndarray:
+        shards = sorted(by_rows(features).addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+    return place, fetch
+
+
+def _finite(features: np.ndarray, batch: Mapping[str, np.ndarray], number: int) -> np.ndarray:
+    """`features` as they are, if all valid rows are finite."""
+    bad = ~np.isfinite(features).all(axis=1) & batch["valid"]
+    if bad.any():
+        row = int(bad.argmax())
+        name = f"record {batch['record'][row]}" if "record" in batch else f"row {row} of batch {number}"
+        raise UserError(
+            f"the features of {name} are not finite ({bad.sum()} such rows in its batch): look at its image, "
+            "and if all rows are concerned at the weights"
+        )
+    return features
+
+
+def _in_order(parts: np.ndarray, *, gather: bool) -> np.ndarray:
+    """Rows of the whole order [batches * processes * b, ...] from this process's [batches, b, ...]."""
+    if gather:
+        parts = multihost_utils.process_allgather(parts).swapaxes(0, 1)  # [batches, processes, b, ...]
+        return parts.reshape(-1, *parts.shape[3:])
+    return parts.reshape(-1, *parts.shape[2:])

@@ -1,0 +1,71 @@
+"""Features of every model, and the DINO head, against those of the official PyTorch code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cion_jax import bridge, zoo
+from cion_jax.zoo import vit
+from tests.parity import weights
+
+SIZES = tuple(weights.INPUT_SEEDS)
+# Minutes of compiling and running on two cores; the same code as their smaller siblings.
+LARGE = ("vit_base", "resnet101", "resnet152", "resnet101_ibn", "resnet152_ibn")
+
+
+@pytest.fixture(autouse=True)
+def full_precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in zoo.MODELS]
+)
+def test_features_are_the_official_ones(name):
+    module = zoo.create(name)
+    variables = bridge.from_torch(name, weights.state_dict(name))
+    tolerance = weights.tables()[name]["tolerance"]
+    apply = jax.jit(module.apply, static_argnames="train")
+    with np.load(weights.GOLDEN / "zoo_eval.npz") as golden:
+        for size in SIZES:
+            expected = golden[f"{name}/{size[0]}x{size[1]}"]
+            features = apply(variables, weights.images(size), train=False)
+            assert features.shape == expected.shape
+            deviation = weights.deviation(features, expected)
+            assert deviation <= tolerance, (
+                f"{name} at {size[0]}x{size[1]} deviates by {deviation:.2g} rms; {tolerance:.2g} is allowed. "
+                "1e-4 speaks for an epsilon or an activation (LayerNorm 1e-6, exact GELU), 1e-2 and more for "
+                "padding, strides, order of operations or, at 128x64 alone, the position table. "
+                "Find the layer: compare the outputs of submodules with the oracle's debug_stages.json."
+            )
+
+
+@pytest.mark.parametrize("size", [(128, 64), (384, 128)])
+def test_vit_position_table_at_other_sizes(size):
+    table = weights.tensor("pos_embed", [1, 129, 192])
+    with np.load(weights.GOLDEN / "zoo_pieces.npz") as pieces:
+        expected = pieces[f"pos_interp/vit_tiny/{size[0]}x{size[1]}"]
+    resized = vit.position_table(jnp.asarray(table), size)
+    assert resized.shape == expected.shape
+    np.testing.assert_allclose(resized, expected, atol=3e-6, err_msg="see the 0.1 in vit.position_table")
+
+
+def test_dino_head_is_the_official_one():
+    with np.load(weights.GOLDEN / "zoo_head.npz") as golden:
+        golden = dict(golden)
+    features = golden["input"]
+    shapes = {
+        "mlp.0.weight": (2048, features.shape[1]),
+        "mlp.0.bias": (2048,),
+        "mlp.2.weight": (2048, 2048),
+        "mlp.2.bias": (2048,),
+        "mlp.4.weight": (256, 2048),
+        "mlp.4.bias": (256,),
+        "last_layer.weight_g": (128, 1),
+        "last_layer.weight_v": (128, 256),
+    }
+    variables = bridge.head_from_torch({key: weights.tensor(key, shape) for key, shape in shapes.items()})
+    scores = zoo.DINOHead(128).apply(variables, features)
+    assert weights.deviation(scores, golden["output"]) < 2e-5
