@@ -15,10 +15,14 @@ TASKS = ("prepare", "pretrain")
 USER_ERROR_CODE = 2
 
 FLAGS = flags.FLAGS
-CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: a Python file with get_config().", lock_config=True)
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Settings: a Python file with get_config().", lock_config=True
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/NAME of the config file.")
 DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the other processes of a cluster that JAX detects (SLURM, TPU slice, MPI, ...)."
+    "distributed",
+    False,
+    "Join the other processes of a cluster that JAX detects (SLURM, TPU slice, MPI, ...).",
 )
 
 
@@ -39,8 +43,19 @@ def _parse(argv: list[str]):
         rest = FLAGS(argv)
         config = CONFIG.value
         task = config.task if config is not None else ""
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
-        raise UserError(f"{_sentence(error)}\nSee configs/base.py for every key, its type and meaning.") from error
+    except (
+        flags.Error,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+        SyntaxError,
+        ImportError,
+    ) as error:
+        raise UserError(
+            f"{_sentence(error)}\nSee configs/base.py for every key, its type and meaning."
+        ) from error
     if len(rest) > 1:
         raise UserError(f"unknown argument {rest[1]!r}: settings look like --config.data.train=FOLDER")
     if config is None:
@@ -72,7 +87,9 @@ def _run(config, workdir: Path) -> int:
     except OSError as error:
         if error.errno is None or error.filename is None and "space" not in str(error).lower():
             raise
-        raise UserError(f"{_sentence(error)}. Free the space or mend the path, then run the same command again") from error
+        raise UserError(
+            f"{_sentence(error)}. Free the space or mend the path, then run the same command again"
+        ) from error
     return 0
 
 

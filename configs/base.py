@@ -12,7 +12,9 @@ def get_config() -> ConfigDict:
 
     c.model = ConfigDict()
     c.model.name = "vit_base"  # one of cion_jax.zoo.MODELS
-    c.model.dtype = "auto"  # compute type: float32, bfloat16, or auto (bfloat16 on GPU and TPU); weights are float32
+    c.model.dtype = (
+        "auto"  # compute type: float32, bfloat16, or auto (bfloat16 on GPU and TPU); weights are float32
+    )
     c.model.remat = False  # recompute activations in the backward pass: less memory, about a third slower
 
     c.head = ConfigDict()
@@ -48,7 +50,9 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.train = ""  # records, a folder or a table to train on; empty: synthetic people, made on the spot
     c.data.eval = ""  # the same with query and gallery; empty: those of data.train, if it has them
-    c.data.batch_size = FieldReference("auto", field_type=object)  # images over all devices; auto: what memory holds
+    c.data.batch_size = FieldReference(
+        "auto", field_type=object
+    )  # images over all devices; auto: what memory holds
     c.data.batch_limit = 960  # auto goes no higher: the paper's batch, for which its learning rate is known
     c.data.on_bad_image = "skip"  # skip (listed in skipped.csv) or error
     c.data.cache_dir = ""  # where folders are prepared to; empty: the user's cache, ~/.cache/cion_jax
@@ -74,7 +78,9 @@ def get_config() -> ConfigDict:
     c.optimizer.weight_decay = (0.04, 0.4)  # first and last value of a half cosine
     c.optimizer.teacher_momentum = (0.996, 1.0)  # likewise
     c.optimizer.clip = 3.0  # L2 norm per tensor; 0: no clipping
-    c.optimizer.clip_mode = "limit"  # limit, or official: every tensor to 3 / 65536, as fp16 loss scaling has it
+    c.optimizer.clip_mode = (
+        "limit"  # limit, or official: every tensor to 3 / 65536, as fp16 loss scaling has it
+    )
     c.optimizer.freeze_last_layer_epochs = 1.0
     c.optimizer.schedule = "exact"  # over the true number of steps, or official: sized by the first phase
 

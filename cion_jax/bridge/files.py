@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import safetensors
-from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from cion_jax.bridge.pickles import read_archive
@@ -18,6 +18,13 @@ from cion_jax.core.files import write_atomically
 # Where a checkpoint keeps its weights, tried in this order. "teacher" first: it is what pre-training is for.
 WRAPPERS = ("teacher", "state_dict", "model")
 TORCH_SUFFIXES = (".pth", ".pt")
+_DTYPES = {
+    **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
+    **{f"I{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
+    **{f"U{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "BOOL": np.dtype(np.bool_),
+}
 
 
 def load_file(path: str | Path) -> dict[str, np.ndarray]:
@@ -27,18 +34,14 @@ def load_file(path: str | Path) -> dict[str, np.ndarray]:
     entry "teacher", else "state_dict", else "model" is taken. bfloat16 arrives as ml_dtypes.bfloat16.
 
     Raises:
-      UserError: no such file, an unknown kind, a damaged file, or one that asks for anything but tensors
-      and plain
-        containers; the message names the file and what is wrong.
+      UserError: no such file, an unknown kind, a damaged file, or one that asks for anything but tensors and
+        plain containers; the message names the file and what is wrong.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no weight file {path}.")
     if path.suffix == ".safetensors":
-        try:
-            return load_safetensors(path.read_bytes())
-        except (safetensors.SafetensorError, ValueError, KeyError) as error:
-            raise UserError(f"{path} cannot be read as safetensors: {error}") from error
+        return _load_safetensors(path)
     if path.suffix in TORCH_SUFFIXES:
         return _flat(path, _load_torch(path))
     raise UserError(f"{path}: weights are read from .safetensors, .pth and .pt, not from {path.suffix!r}.")
@@ -46,8 +49,11 @@ def load_file(path: str | Path) -> dict[str, np.ndarray]:
 
 def load_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a safetensors file ({} if it has none): mean, std, input size and so on, as text."""
-    with safetensors.safe_open(str(path), framework="numpy") as file:
-        return dict(file.metadata() or {})
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path} cannot be read as safetensors: {error}") from error
 
 
 def save_file(
@@ -72,6 +78,19 @@ def save_file(
         write_atomically(path, _torch_bytes(path, arrays))
     else:
         raise UserError(f"{path}: weights are written to .safetensors, .pth and .pt, not to {path.suffix!r}.")
+
+
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The library's own NumPy reader knows no bfloat16, hence its parts."""
+    try:
+        return {
+            name: np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"]).copy()
+            for name, entry in safetensors.deserialize(path.read_bytes())
+        }
+    except KeyError as error:
+        raise UserError(f"{path} holds numbers of the type {error}, which no weights have.") from error
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as safetensors: {error}") from error
 
 
 def _load_torch(path: Path) -> Any:

@@ -124,9 +124,8 @@ def read_archive(path: Path) -> Any:
     """The content of a .pth file in PyTorch's zip format: dicts, lists, tuples, scalars and NumPy arrays.
 
     Raises:
-      UserError: the file is damaged, or names a global other than tensors and plain containers; nothing
-      that it
-        names was run.
+      UserError: the file is damaged, or names a global other than tensors and plain containers; nothing of
+        what it names was run.
     """
     try:
         with zipfile.ZipFile(path) as archive:

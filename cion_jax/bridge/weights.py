@@ -36,7 +36,7 @@ def from_torch(name: str, state_dict: Mapping[str, Any]) -> dict:
       UserError: tensors are missing, surplus, of another shape or not numbers; all are listed at once.
     """
     family = zoo.spec(name).family
-    return _import(f"a {name}", family, _backbone_shapes(name), strip_backbone(state_dict))
+    return _import(name, family, _backbone_shapes(name), strip_backbone(state_dict))
 
 
 def to_torch(name: str, variables: Mapping[str, Any]) -> StateDict:
@@ -45,7 +45,7 @@ def to_torch(name: str, variables: Mapping[str, Any]) -> StateDict:
     Raises:
       ValueError: the variables are not those of this model; all differences are listed.
     """
-    return _export(f"a {name}", zoo.spec(name).family, _backbone_shapes(name), variables)
+    return _export(name, zoo.spec(name).family, _backbone_shapes(name), variables)
 
 
 def head_from_torch(state_dict: Mapping[str, Any]) -> dict:
@@ -63,13 +63,10 @@ def head_from_torch(state_dict: Mapping[str, Any]) -> dict:
 
 def head_to_torch(variables: Mapping[str, Any]) -> StateDict:
     """The official names and layouts of a DINO head's variables; inverse of `head_from_torch`."""
-    use_bn = bool(variables.get("batch_stats"))
-    params = variables["params"]
-    sizes = (
-        *(params["mlp_0"]["kernel"].shape, params["last_layer"]["weight_v"].shape[1]),
-        params["last_layer"]["weight_v"].shape[0],
-    )
-    return _export("a DINO head", "head", _head_shapes((*sizes, use_bn)), variables)
+    first = variables["params"]["mlp_0"]["kernel"]
+    last = variables["params"]["last_layer"]["weight_v"]
+    sizes = (*first.shape, last.shape[1], last.shape[0], bool(variables.get("batch_stats")))
+    return _export("a DINO head", "head", _head_shapes(sizes), variables)
 
 
 @functools.cache

@@ -65,6 +65,8 @@ def _spec(mesh: Mesh, name: str, shape: tuple[int, ...], rules: Rules) -> Partit
         if not re.search(pattern, name) or len(axes) > len(shape):
             continue
         padded = (None,) * (len(shape) - len(axes)) + tuple(axes)
-        if all(axis is None or size % mesh.shape[axis] == 0 for axis, size in zip(padded, shape, strict=True)):
+        if all(
+            axis is None or size % mesh.shape[axis] == 0 for axis, size in zip(padded, shape, strict=True)
+        ):
             return PartitionSpec(*padded)
     return PartitionSpec()

@@ -36,7 +36,12 @@ class Progress:
         self._bar = None
         if self._stream.isatty():
             self._bar = tqdm(
-                desc=label, total=total, initial=initial, unit=f" {unit}", file=self._stream, dynamic_ncols=True
+                desc=label,
+                total=total,
+                initial=initial,
+                unit=f" {unit}",
+                file=self._stream,
+                dynamic_ncols=True,
             )
 
     def __enter__(self) -> "Progress":
@@ -50,7 +55,9 @@ class Progress:
         self._done += count
         self._note = note or self._note
         if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(filter(None, [self._note, self._weighted_rate()])), refresh=False)
+            self._bar.set_postfix_str(
+                ", ".join(filter(None, [self._note, self._weighted_rate()])), refresh=False
+            )
             self._bar.update(count)
         elif time.monotonic() - self._last_line >= self._log_seconds:
             self._print_line()
@@ -70,7 +77,9 @@ class Progress:
         if self._total is not None and rate > 0:
             left = f", {duration(max(self._total - self._done, 0) / rate)} left"
         notes = "".join(f", {note}" for note in (self._note, self._weighted_rate()) if note)
-        self._stream.write(f"{self._label}: {self._done:,}/{total} {self._unit}, {rate:,.1f}/s{left}{notes}\n")
+        self._stream.write(
+            f"{self._label}: {self._done:,}/{total} {self._unit}, {rate:,.1f}/s{left}{notes}\n"
+        )
         self._stream.flush()
 
     def _rate(self) -> float:

@@ -83,8 +83,8 @@ def jitter(planes: Planes, params: Jitter) -> Planes:
     """Applies brightness, contrast, saturation and hue in each view's own order, clipping after each.
 
     In each of four steps a view takes one of the operations. The first three are one blend with different
-    numbers, and the hue is turned by nothing in all steps but its own. The steps are a loop so that XLA keeps the
-    image between them; unrolled, it computes the early steps again for every plane of the later ones.
+    numbers, and the hue is turned by nothing in all steps but its own. The steps are a loop so that XLA keeps
+    the image between them; unrolled, it computes the early steps again for every plane of the later ones.
     """
 
     def step(planes: Planes, place: jax.Array) -> tuple[Planes, None]:

@@ -18,7 +18,7 @@ TRIES = 10
 UNIFORMS_PER_BOX = 2 * TRIES + 2
 
 # The image operand of every product is exact in TF32 and bfloat16; HIGH gives the weights three bfloat16
-# passes on TPU, TF32 (worth 0.1 grey levels) on GPU and plain float32 on CPU.
+# passes on TPU, TF32 (at most 0.2 grey levels before rounding) on GPU and plain float32 on CPU.
 PRECISION = jax.lax.Precision.HIGH
 
 

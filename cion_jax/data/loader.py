@@ -128,7 +128,13 @@ def training_batches(
 
 
 def evaluation_batches(
-    records: Images, batch_size: int, canvas: tuple[int, int], *, threads: int = 0, host: int = 0, hosts: int = 1
+    records: Images,
+    batch_size: int,
+    canvas: tuple[int, int],
+    *,
+    threads: int = 0,
+    host: int = 0,
+    hosts: int = 1,
 ) -> Iterator[dict[str, np.ndarray]]:
     """All records in order, in batches of one shape; "valid" bool [n] is False on padding rows.
 

@@ -93,7 +93,9 @@ class IdentitySampler:
         """Groups taken of each identity: those usable, less as many random ones as overfill the last batch."""
         total = int(self._usable.sum())
         surplus = total - self.epoch_length * self._per_batch
-        victims = np.searchsorted(np.cumsum(self._usable), rng.choice(total, surplus, replace=False), side="right")
+        victims = np.searchsorted(
+            np.cumsum(self._usable), rng.choice(total, surplus, replace=False), side="right"
+        )
         return self._usable - np.bincount(victims, minlength=len(self._usable))
 
     def _lay_out(self, rng: np.random.Generator, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +109,9 @@ class IdentitySampler:
 
     def _images(self, rng: np.random.Generator, owner: np.ndarray, number: np.ndarray) -> np.ndarray:
         """Records of the groups, [T, P, N]: images in a fresh random order, drawn again where an identity is short."""
-        shuffle = np.argsort(np.repeat(np.arange(len(self._counts)), self._counts) + rng.random(len(self._records)))
+        shuffle = np.argsort(
+            np.repeat(np.arange(len(self._counts)), self._counts) + rng.random(len(self._records))
+        )
         shuffled = self._records[shuffle]
         slot = np.arange(self._per_identity, dtype=np.int32)
         offset = number[..., None] * np.int32(self._per_identity) + slot

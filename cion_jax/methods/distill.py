@@ -111,20 +111,9 @@ class Distill:
             state.center, aux["teacher_mean"], momentum=self.settings.center_momentum
         )
         finite = guard.all_finite((loss, grads, center))
-
-        frozen = state.step < self.settings.freeze_steps
-        direction, moments = optimizer.adam().update(self._clip(grads), state.optimizer, frozen=frozen)
-        params = optimizer.apply(state.student.params, direction, rates["lr"], rates["weight_decay"], frozen)
-        momentum = rates["momentum"]
-        ema = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * s, state.teacher.params, params)
-        new = state.replace(
-            step=state.step + 1,
-            student=Network(params, aux["student_stats"]),
-            teacher=Network(ema, aux["teacher_stats"]),
-            optimizer=moments,
-            center=center,
+        new = guard.guarded(
+            finite, self._update, state, grads, center, aux["student_stats"], aux["teacher_stats"], rates
         )
-        new = guard.guarded(finite, state, new)
         metrics = {
             "loss": loss,
             "grad_norm": _global_norm(grads),
@@ -137,12 +126,28 @@ class Distill:
         }
         return new, metrics
 
+    def _update(self, state, grads, center, student_stats, teacher_stats, rates) -> TrainState:
+        """Student by AdamW, teacher by moving average, and what the forward passes left behind."""
+        frozen = state.step < self.settings.freeze_steps
+        direction, moments = optimizer.adam().update(self._clip(grads), state.optimizer, frozen=frozen)
+        params = optimizer.apply(state.student.params, direction, rates["lr"], rates["weight_decay"], frozen)
+        momentum = rates["momentum"]
+        average = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * s, state.teacher.params, params)
+        return state.replace(
+            student=Network(params, student_stats),
+            teacher=Network(average, teacher_stats),
+            optimizer=moments,
+            center=center,
+        )
+
     def features(self, network: Network, images: jax.Array) -> jax.Array:
         """Features of the backbone in evaluation mode: [n, height, width, 3] -> [n, width]."""
         variables = {"params": network.params["backbone"], "batch_stats": network.batch_stats["backbone"]}
         return self.backbone.apply(variables, images, train=False)
 
-    def _gradients(self, state: TrainState, views: Views, key: jax.Array, n: int) -> tuple[Any, dict[str, Any]]:
+    def _gradients(
+        self, state: TrainState, views: Views, key: jax.Array, n: int
+    ) -> tuple[Any, dict[str, Any]]:
         """Mean gradient and by-products over the micro-batches; batch statistics pass from one to the next."""
         parts = self.settings.accumulate
         micro = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), views)
@@ -172,7 +177,9 @@ class Distill:
         stats = (state.student.batch_stats, state.teacher.batch_stats)
         return self._loss(params, state, stats, views, key, images_per_identity)
 
-    def _loss(self, params: Any, state: TrainState, stats: tuple[Any, Any], views: Views, key: jax.Array, n: int):
+    def _loss(
+        self, params: Any, state: TrainState, stats: tuple[Any, Any], views: Views, key: jax.Array, n: int
+    ):
         s = self.settings
         student_key, teacher_key = jax.random.split(key)
         teacher, teacher_stats = self._outputs(

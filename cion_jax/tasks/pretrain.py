@@ -7,14 +7,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cion_jax import zoo
 from cion_jax.core import mesh as meshes
-from cion_jax.core.errors import UserError
 from cion_jax.core.rng import key_for
 from cion_jax.data import loader
 from cion_jax.data.augment import multi_crop
 from cion_jax.data.curriculum import Curriculum
-from cion_jax.data.records import RecordSet
 from cion_jax.methods.distill import Distill, Settings
 from cion_jax.tasks import batch_size, outputs, retrieval, settings, sources
 from cion_jax.train import checkpoint, loop
@@ -51,12 +48,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
     method = _method(config, backbone, head, curriculum, say)
     for phase, use in curriculum.use():
-        say(f"epochs from {phase.first_epoch}, {phase.images_per_identity} images per identity: {use.sentence()}")
+        say(
+            f"epochs from {phase.first_epoch}, {phase.images_per_identity} images per identity: {use.sentence()}"
+        )
 
     with PreemptionWatch() as preemption:
         run_ = _Run(config, workdir, mesh, method, curriculum, train, evaluation, preemption, say)
         state = run_.train(continuing=saved is not None)
-    outputs.write(config, workdir, state, evaluation, run_.retrieval, method, say)
+        outputs.write(config, workdir, state, run_.retrieval, say)
 
 
 def _method(config: ConfigDict, backbone, head, curriculum: Curriculum, say) -> Distill:
@@ -66,7 +65,9 @@ def _method(config: ConfigDict, backbone, head, curriculum: Curriculum, say) -> 
         total = config.train.epochs * first.epoch_length
     warmup = round(o.warmup_epochs * first.epoch_length)
     if warmup >= total:
-        say(f"the warm-up of {warmup} steps is longer than the run: shortened to a tenth, {total // 10} steps")
+        say(
+            f"the warm-up of {warmup} steps is longer than the run: shortened to a tenth, {total // 10} steps"
+        )
         warmup = total // 10
     lr = o.lr * curriculum.batch_size / RATE_BATCH
     say(f"{curriculum.total_steps:,} steps of {curriculum.batch_size} images; peak learning rate {lr:.3g}")
@@ -115,7 +116,9 @@ class _Run:
             keep=config.checkpoint.keep,
         )
         if continuing:
-            like = jax.tree.map(lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, layout)
+            like = jax.tree.map(
+                lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, layout
+            )
             state = checkpoints.restore(like)
             self.say(f"going on from step {int(state.step)} of {self.workdir}")
         else:
@@ -169,9 +172,7 @@ class _Run:
 
         @functools.partial(jax.jit, out_shardings=(self.rows, one))
         def views(step, images, sizes, records):
-            crops = multi_crop(
-                jax.random.fold_in(key, step), images, sizes, policy=self.augment, dtype=dtype
-            )
+            crops = multi_crop(jax.random.fold_in(key, step), images, sizes, policy=self.augment, dtype=dtype)
             return {"global": crops[0], "local": crops[1]}, _checksum(records)
 
         @functools.cache

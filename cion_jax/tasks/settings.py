@@ -22,7 +22,13 @@ _CHOICES = {
     "optimizer.clip_mode": ("limit", "official"),
     "data.on_bad_image": ("skip", "error"),
 }
-_AT_LEAST_ONE = ("train.accumulate", "train.max_skipped", "log.every_steps", "checkpoint.keep", "eval.batch_size")
+_AT_LEAST_ONE = (
+    "train.accumulate",
+    "train.max_skipped",
+    "log.every_steps",
+    "checkpoint.keep",
+    "eval.batch_size",
+)
 
 
 def check(config: ConfigDict) -> None:

@@ -19,7 +19,9 @@ class EvaluationData(NamedTuple):
     name: str
 
 
-def open_data(config: ConfigDict, say: Callable[[str], None]) -> tuple[records.RecordSet, EvaluationData | None]:
+def open_data(
+    config: ConfigDict, say: Callable[[str], None]
+) -> tuple[records.RecordSet, EvaluationData | None]:
     """Training records, and query and gallery if there are any.
 
     Raises:
@@ -55,9 +57,13 @@ def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Pat
 def _evaluation(config: ConfigDict, folder: Path, say: Callable[[str], None]) -> EvaluationData | None:
     if {"query", "gallery"} <= records.splits(folder).keys():
         name = config.data.eval or config.data.train or "synthetic people, held out"
-        return EvaluationData(records.open_split(folder, "query"), records.open_split(folder, "gallery"), name)
+        return EvaluationData(
+            records.open_split(folder, "query"), records.open_split(folder, "gallery"), name
+        )
     if config.data.eval:
-        raise UserError(f"data.eval={config.data.eval} has no query and gallery images; it has {_listed(folder)}")
+        raise UserError(
+            f"data.eval={config.data.eval} has no query and gallery images; it has {_listed(folder)}"
+        )
     say("the data has no query and gallery images: no retrieval evaluation (--config.data.eval names some)")
     return None
 

@@ -1,5 +1,6 @@
 """The guard against non-finite updates, inside the jitted step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,14 +15,19 @@ def all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.stack(checks)) if checks else jnp.bool_(True)
 
 
-def guarded(finite: jax.Array, old: TrainState, new: TrainState) -> TrainState:
-    """The new state if the step was finite, else the old one with the step counted as skipped.
+def guarded(
+    finite: jax.Array, update: Callable[..., TrainState], state: TrainState, *arguments: Any
+) -> TrainState:
+    """update(state, *arguments) if `finite`, else the state as it is, with the step counted as skipped.
 
     `step` moves on in both cases: it is the position in the data, and the next batch may do better.
+
+    A branch, not a selection per array: XLA fuses the test into every one of a thousand selections, which took a
+    GhostNet's step from 8 to 95 seconds of compilation.
     """
-    kept = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
-    return kept.replace(
-        step=new.step,
-        skipped=old.skipped + jnp.where(finite, 0, 1),
-        skipped_in_row=jnp.where(finite, 0, old.skipped_in_row + 1),
+    updated = jax.lax.cond(finite, update, lambda state, *_: state, state, *arguments)
+    return updated.replace(
+        step=state.step + 1,
+        skipped=state.skipped + jnp.where(finite, 0, 1),
+        skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
     )

@@ -119,7 +119,12 @@ def _progress(plan: Plan, first_step: int, show: bool) -> Progress:
     if not show:
         return Progress("", None, stream=_Nowhere())
     return Progress(
-        "train", plan.total_steps, unit="steps", initial=first_step, weight=plan.batch_size, weight_unit="images"
+        "train",
+        plan.total_steps,
+        unit="steps",
+        initial=first_step,
+        weight=plan.batch_size,
+        weight_unit="images",
     )
 
 

@@ -48,7 +48,9 @@ def adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.Gradien
         main, last = _split(params)
         return AdamWState(direction.init(main), direction.init(last))
 
-    def update(grads: Any, state: AdamWState, params: Any = None, *, frozen: jax.Array) -> tuple[Any, AdamWState]:
+    def update(
+        grads: Any, state: AdamWState, params: Any = None, *, frozen: jax.Array
+    ) -> tuple[Any, AdamWState]:
         main, last = _split(grads)
         main, main_state = direction.update(main, state.main)
         last, moved = direction.update(last, state.last_layer)

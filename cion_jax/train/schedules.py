@@ -33,7 +33,9 @@ class Schedules:
 
     def _lr(self, position: jax.Array) -> jax.Array:
         rising = self.lr_peak * position / max(self.warmup - 1, 1)
-        falling = _half_cosine(self.lr_peak, self.lr_end, position - self.warmup, max(self.total - self.warmup, 1))
+        falling = _half_cosine(
+            self.lr_peak, self.lr_end, position - self.warmup, max(self.total - self.warmup, 1)
+        )
         return jnp.where(position < self.warmup, rising, falling).astype(jnp.float32)
 
 

@@ -59,9 +59,12 @@ def _forward(x, kernel, stride, padding):
 
 def _backward(stride, padding, residuals, upstream):
     x, kernel = residuals
+    # Image by image the sums stay in cache, up to three times faster. But on several devices the batch may be
+    # spread over them, and cutting it up would gather it: every image at once then.
+    images = 1 if jax.device_count() == 1 else x.shape[0]
     return (
         _input_gradient(upstream, kernel, stride, padding, x.shape).astype(x.dtype),
-        _kernel_gradient(x, upstream, kernel.shape[0], stride, padding).astype(kernel.dtype),
+        _kernel_gradient(x, upstream, kernel.shape[0], stride, padding, images).astype(kernel.dtype),
     )
 
 
@@ -102,22 +105,19 @@ def _input_gradient(upstream, kernel, stride, padding, shape):
     return _shifted_sum(spread, kernel[::-1, ::-1], 1, *shape[1:3])
 
 
-def _kernel_gradient(x, upstream, size, stride, padding):
+def _kernel_gradient(x, upstream, size, stride, padding, images):
     """Sum over images and positions of x at each tap times the upstream gradient: float32 [k, k, c].
 
-    A loop over rows adds into [k, w', c] for each of the k column shifts, which the compiler vectorises
-    (2.3 ms for 3x3 and 13 ms for 7x7; as one reduction per tap, 15 and 83 ms). Only after the loop are
-    columns summed.
+    A loop over rows of `images` images adds into [images, k, w', c] for each of the k column shifts, which
+    the compiler vectorises (2.4 ms for 3x3 and 8.8 ms for 7x7; as one reduction per tap, 15 and 83 ms). Only
+    after the loop are images and columns summed.
     """
     batch, height, width, channels = upstream.shape
     x = _pad(x, padding)
     columns = stride * (width - 1) + 1
-    # On one device the loop runs image by image, whose sums stay in cache. On several the batch may be
-    # spread over them, and cutting it up would gather it: every image at once then.
-    images = 1 if jax.device_count() == 1 else batch
 
     def add_row(step, sums):
-        image, row = step // height, step % height
+        image, row = step // height * images, step % height
         rows = lax.dynamic_slice(x, (image, row * stride, 0, 0), (images, size, x.shape[2], channels))
         above = lax.dynamic_slice(upstream, (image, row, 0, 0), (images, 1, width, channels))
         rows, above = rows.astype(jnp.float32), above.astype(jnp.float32)

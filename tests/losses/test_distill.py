@@ -74,7 +74,11 @@ def literal_loss(student, teacher, center, n, pairs):
                         if pairs == "eq9" and (a, i) == (b, j):
                             continue
                         entropy = -np.sum(q[a, i] * log_p[b, j])
-                        weight = 1.0 if pairs == "eq9" else (1 / batch if i == j else n / batch) / (n * (n - 1) + 1)
+                        weight = (
+                            1.0
+                            if pairs == "eq9"
+                            else (1 / batch if i == j else n / batch) / (n * (n - 1) + 1)
+                        )
                         total, terms = total + weight * entropy, terms + 1
     return total / (terms if pairs == "eq9" else pairs_of_views)
 

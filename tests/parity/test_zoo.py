@@ -10,8 +10,16 @@ from cion_jax.zoo import vit
 from tests.parity import weights
 
 SIZES = tuple(weights.INPUT_SEEDS)
-# Minutes of compiling and running on two cores; the same code as their smaller siblings.
-LARGE = ("vit_base", "resnet101", "resnet152", "resnet101_ibn", "resnet152_ibn")
+# Ten seconds and more each on two cores; the same code as their smaller siblings.
+LARGE = (
+    "vit_base",
+    "resnet101",
+    "resnet152",
+    "resnet101_ibn",
+    "resnet152_ibn",
+    "ghostnet_1_0",
+    "ghostnet_1_3",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,5 +75,12 @@ def test_dino_head_is_the_official_one():
         "last_layer.weight_v": (128, 256),
     }
     variables = bridge.head_from_torch({key: weights.tensor(key, shape) for key, shape in shapes.items()})
-    scores = zoo.DINOHead(128).apply(variables, features)
+    factors = np.random.Generator(np.random.PCG64(6)).standard_normal((4, 128), dtype=np.float32)
+
+    def total(params):
+        scores = zoo.DINOHead(128).apply({"params": params}, features)
+        return jnp.sum(scores * factors), scores
+
+    gradients, scores = jax.grad(total, has_aux=True)(variables["params"])
     assert weights.deviation(scores, golden["output"]) < 2e-5
+    assert weights.deviation(gradients["last_layer"]["weight_v"], golden["grad_weight_v"]) < 2e-5

@@ -1,0 +1,127 @@
+"""Weights to and fro: every tensor, its bits, its place, and every complaint at once."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from cion_jax import bridge, zoo
+from cion_jax.core.errors import UserError
+from tests.parity import weights
+
+# The larger members of a family have the same layers, only more and wider.
+ONE_OF_EACH = ("vit_tiny", "resnet18", "resnet50_ibn", "ghostnet_0_5")
+
+
+def official(name):
+    return {key: value for key, value in weights.state_dict(name).items() if not key.startswith("fc.")}
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_there_and_back_is_bitwise_and_in_order(name):
+    given = official(name)
+    variables = bridge.from_torch(name, weights.state_dict(name))
+    back = bridge.to_torch(name, variables)
+    assert list(back) == list(given)
+    for key, value in given.items():
+        assert back[key].dtype == value.dtype, key
+        assert back[key].shape == value.shape, key
+        assert back[key].tobytes() == value.tobytes(), key
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_tensors_are_the_official_ones(name):
+    module = zoo.create(name)
+    images = jax.ShapeDtypeStruct((1, *zoo.spec(name).input_size, 3), jnp.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+    zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), shapes)
+    expected = {key: (shape, dtype) for key, shape, _, dtype in weights.tables()[name]["tensors"]}
+    expected = {key: value for key, value in expected.items() if not key.startswith("fc.")}
+    found = {key: (list(v.shape), str(v.dtype)) for key, v in bridge.to_torch(name, zeros).items()}
+    assert found == expected
+
+
+def test_variables_work_in_the_model():
+    variables = bridge.from_torch("resnet18", official("resnet18"))
+    module = zoo.create("resnet18")
+    images = jnp.ones((1, 64, 32, 3))
+    fresh = jax.eval_shape(module.init, jax.random.key(0), images)
+    assert jax.tree.structure(variables) == jax.tree.structure(fresh)
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize("prefix", ["module.backbone.", "backbone.", "module."])
+def test_prefixes_are_taken_off_and_heads_dropped(prefix):
+    plain = official("resnet18")
+    wrapped = {prefix + key: value for key, value in plain.items()}
+    head = "module.head." if prefix.startswith("module.") else "head."
+    wrapped[f"{head}mlp.0.weight"] = np.ones((3, 3), np.float32)
+    ours = bridge.to_torch("resnet18", bridge.from_torch("resnet18", wrapped))
+    assert all((ours[key] == plain[key]).all() for key in plain)
+
+
+def test_counters_and_half_precision_are_accepted():
+    given = official("resnet18")
+    rounded = {key: v.astype(ml_dtypes.bfloat16) for key, v in given.items() if not key.endswith("tracked")}
+    variables = bridge.from_torch("resnet18", rounded)
+    kernel = variables["params"]["conv1"]["kernel"]
+    assert kernel.dtype == np.float32
+    np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), given["conv1.weight"], rtol=0.01)
+
+
+def test_all_differences_are_told_at_once():
+    given = official("resnet18")
+    given["layer1.0.conv9.weight"] = given.pop("layer1.0.conv1.weight")
+    del given["bn1.bias"]
+    given["conv1.weight"] = given["conv1.weight"][:, :1]
+    given["bn1.weight"] = np.arange(64)
+    given["classifier.weight"] = np.ones((2, 512), np.float32)
+    with pytest.raises(UserError) as caught:
+        bridge.from_torch("resnet18", given)
+    message = str(caught.value)
+    for part in (
+        "resnet18, 6 differences",
+        "missing: layer1.0.conv1.weight [64, 64, 3, 3] (perhaps layer1.0.conv9.weight)",
+        "missing: bn1.bias [64]",
+        "surplus: layer1.0.conv9.weight [64, 64, 3, 3] (perhaps layer1.0.conv1.weight)",
+        "surplus: classifier.weight [2, 512]",
+        "other shape: conv1.weight is [64, 1, 7, 7], not [64, 3, 7, 7]",
+        "not floating point: bn1.weight is int64",
+    ):
+        assert part in message, f"{part!r} is not told in:\n{message}"
+
+
+def test_another_models_weights_are_refused():
+    with pytest.raises(UserError, match="not the weights of resnet50"):
+        bridge.from_torch("resnet50", official("resnet18"))
+    variables = bridge.from_torch("resnet18", official("resnet18"))
+    with pytest.raises(ValueError, match="not the variables of resnet50"):
+        bridge.to_torch("resnet50", variables)
+
+
+@pytest.mark.parametrize("use_bn", [False, True])
+@pytest.mark.parametrize("prefix", ["", "head.", "module.head."])
+def test_head_there_and_back(use_bn, prefix):
+    head = zoo.DINOHead(12, hidden=6, bottleneck=4, use_bn=use_bn)
+    variables = jax.jit(head.init)(jax.random.key(0), jnp.ones((2, 5)))
+    state_dict = bridge.head_to_torch(variables)
+    assert list(state_dict)[-2:] == ["last_layer.weight_g", "last_layer.weight_v"]
+    assert state_dict["mlp.0.weight"].shape == (6, 5)
+    assert state_dict["last_layer.weight_v"].shape == (12, 4)
+    assert ("mlp.1.num_batches_tracked" in state_dict) == use_bn
+    wrapped = {prefix + key: value for key, value in state_dict.items()}
+    if prefix:
+        wrapped[prefix.replace("head", "backbone") + "conv1.weight"] = np.ones((1, 1, 1, 1))
+    back = bridge.head_from_torch(wrapped)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        collection, *rest = (key.key for key in path)
+        found = back[collection]
+        for name in rest:
+            found = found[name]
+        np.testing.assert_array_equal(found, leaf)
+
+
+def test_what_is_no_head_is_told():
+    with pytest.raises(UserError, match="no DINO head"):
+        bridge.head_from_torch({"conv1.weight": np.ones((1, 1, 1, 1))})

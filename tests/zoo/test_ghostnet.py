@@ -1,0 +1,52 @@
+"""GhostNet: blocks in training, widths. Values: tests/parity/test_zoo.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cion_jax.zoo.ghostnet import GhostBlock, GhostModule, GhostNet, Row, divisible
+
+
+def test_widths_are_multiples_of_four_near_the_wish():
+    assert [divisible(n) for n in (1, 8, 8.8, 9.9, 20.8, 6)] == [4, 8, 8, 12, 20, 8]
+    assert all(divisible(n) % 4 == 0 and divisible(n) >= 0.9 * n for n in range(1, 500))
+
+
+def test_an_odd_number_of_features_is_cut():
+    module = GhostModule(5, active=False)
+    x = jnp.ones((2, 4, 4, 3))
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, False), x)
+    assert variables["params"]["primary_conv_0"]["kernel"].shape == (1, 1, 3, 3)
+    assert jax.eval_shape(lambda v: module.apply(v, x, False), variables).shape == (2, 4, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "row", [Row(3, 16, 8, False, 1), Row(5, 24, 12, True, 2)], ids=["plain", "strided and gated"]
+)
+def test_training_updates_every_statistic_and_reaches_every_parameter(row):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 8, 6, 8)), jnp.float32)
+    block = GhostBlock(row, 1.0)
+    variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
+    assert ("shortcut_0" in variables["params"]) == (row.stride > 1)
+
+    def loss(params):
+        y, updated = block.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
+        return jnp.sum(jnp.sin(y) * jnp.arange(y.shape[-1])), updated["batch_stats"]
+
+    gradients, statistics = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(leaf).all(), path
+        assert np.any(leaf), f"{path} has no gradient"
+    for before, after in zip(
+        jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(statistics), strict=True
+    ):
+        assert not np.array_equal(before, after)
+
+
+def test_recomputation_keeps_the_paths():
+    images = jax.ShapeDtypeStruct((1, 64, 32, 3), jnp.float32)
+    plain, again = (
+        jax.eval_shape(GhostNet(0.5, remat=remat).init, jax.random.key(0), images) for remat in (False, True)
+    )
+    assert jax.tree.structure(plain) == jax.tree.structure(again)
