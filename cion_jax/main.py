@@ -85,7 +85,7 @@ def _run(config, workdir: Path) -> int:
         print(f"stopped on request; the same command goes on from {workdir}", file=sys.stderr)
         return EXIT_CODE
     except OSError as error:
-        if error.errno is None or error.filename is None and "space" not in str(error).lower():
+        if error.errno is None or (error.filename is None and "space" not in str(error).lower()):
             raise
         raise UserError(
             f"{_sentence(error)}. Free the space or mend the path, then run the same command again"

@@ -80,7 +80,7 @@ class IdentitySampler:
         )
 
     def epoch(self, seed: int, epoch: int) -> np.ndarray:
-        """Record indices of every batch of one epoch, int32 [T, P * N]; rows p * N .. p * N + N - 1 are one identity."""
+        """Record indices of every batch of one epoch, int32 [T, P * N]; images of an identity stand together."""
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, self._per_identity])))
         taken = self._drop_surplus(rng)
         owner, number = self._lay_out(rng, taken)

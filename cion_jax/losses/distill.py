@@ -56,7 +56,8 @@ def identity_loss(
       teacher_temp: temperature of the teacher.
       pairs: "official" weighs the pairs as the released code does: a pair of equal view index is left out also
         between different images, and the mean same-image term weighs as much as one of the n (n - 1) cross terms.
-        "eq9" is the sum of Eq. 9, as the mean over its terms: only the identical view of the identical image is left out.
+        "eq9" is the sum of Eq. 9, as the mean over its terms: only the identical view of the identical image is
+        left out.
 
     Returns:
       The loss, a float32 scalar.

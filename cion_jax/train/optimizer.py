@@ -103,6 +103,13 @@ def _split(tree: Any) -> tuple[Any, Any]:
 
 def _join(grads: Any, main: Any, last: Any) -> Any:
     """Undoes `_split`; fixed parameters get a zero."""
-    hidden = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
-    pick = lambda g, m, l: jnp.zeros_like(g) if hidden(m) and hidden(l) else (l if hidden(m) else m)  # noqa: E731
-    return jax.tree.map(pick, grads, main, last, is_leaf=hidden)
+
+    def is_hidden(leaf: Any) -> bool:
+        return isinstance(leaf, optax.MaskedNode)
+
+    def pick(grad: jax.Array, in_main: Any, in_last: Any) -> jax.Array:
+        if not is_hidden(in_main):
+            return in_main
+        return jnp.zeros_like(grad) if is_hidden(in_last) else in_last
+
+    return jax.tree.map(pick, grads, main, last, is_leaf=is_hidden)

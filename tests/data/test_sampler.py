@@ -12,7 +12,9 @@ counts_strategy = st.lists(st.integers(1, 40), min_size=3, max_size=40)
 
 
 def identities_of(counts, seed=0):
-    column = np.repeat(np.arange(len(counts)) * 7, counts)  # labels with gaps: nothing may rely on 0, 1, 2, ...
+    column = np.repeat(
+        np.arange(len(counts)) * 7, counts
+    )  # labels with gaps: nothing may rely on 0, 1, 2, ...
     return np.random.default_rng(seed).permutation(column)
 
 

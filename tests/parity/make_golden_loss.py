@@ -1,4 +1,4 @@
-"""Copies what the tests need of the oracle's loss and schedule numbers. Run by maintainers: python FILE ORACLE_DIR."""
+"""Copies what the tests need of the oracle's loss and schedule numbers (for maintainers: python FILE ORACLE_DIR)."""
 
 import json
 import sys
