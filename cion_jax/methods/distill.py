@@ -110,7 +110,8 @@ class Distill:
         center = distill.update_center(
             state.center, aux["teacher_mean"], momentum=self.settings.center_momentum
         )
-        finite = guard.all_finite((loss, grads, center))
+        # Statistics too: a maximum that drops a NaN, as XLA's on CPU does, may hide it from the loss.
+        finite = guard.all_finite((loss, grads, center, aux["student_stats"], aux["teacher_stats"]))
         new = guard.guarded(
             finite, self._update, state, grads, center, aux["student_stats"], aux["teacher_stats"], rates
         )

@@ -142,9 +142,8 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
     state, _ = step(start(m), views(), KEY)
     broken = views(seed=1)
     broken["local"] = broken["local"].at[0, 0, 0, 0, 0].set(jnp.nan)
-    after, metrics = step(state, broken, KEY)
+    after, _ = step(state, broken, KEY)
     assert (int(after.step), int(after.skipped), int(after.skipped_in_row)) == (2, 1, 1)
-    assert not np.isfinite(metrics["loss"])
     for part in ("student", "teacher", "optimizer", "center"):
         jax.tree.map(np.testing.assert_array_equal, getattr(after, part), getattr(state, part))
     after, _ = step(after, views(seed=2), KEY)
