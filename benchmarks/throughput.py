@@ -101,8 +101,16 @@ def torch_side(name: str, ours: Ours, options: argparse.Namespace):
         device=options.torch_device,
         autocast=options.bfloat16,
         compiled=options.torch_compile,
-        layout=options.torch_layout,
+        layout=torch_layout(name, options),
     )
+
+
+def torch_layout(name: str, options: argparse.Namespace) -> str:
+    """PyTorch's faster layout: channels last, but for ViT on a CPU (0.44 s against 0.38 contiguous)."""
+    if options.torch_layout != "auto":
+        return options.torch_layout
+    on_cpu = options.torch_device == "cpu"
+    return "contiguous" if on_cpu and zoo.spec(name).family == "vit" else "channels_last"
 
 
 def crop_policy(options: argparse.Namespace) -> CropPolicy:
@@ -274,7 +282,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--dtype", choices=("float32", "bfloat16"), help="float32; on an accelerator bfloat16")
     add("--torch", action=argparse.BooleanOptionalAction, default=True, help="compare with PyTorch")
     add("--torch-compile", action="store_true", help="pass PyTorch's backbones through torch.compile")
-    add("--torch-layout", choices=("channels_last", "contiguous"), default="channels_last")
+    add("--torch-layout", choices=("auto", "channels_last", "contiguous"), default="auto")
     add("--peak", type=float, help="FLOP/s of the device (790e12 on a GPU: H100 and H200 in bfloat16)")
     add("--inputs", action=argparse.BooleanOptionalAction, default=True, help="measure loader and Pillow too")
     add("--pillow-crops", action=argparse.BooleanOptionalAction, default=True)

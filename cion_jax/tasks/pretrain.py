@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from cion_jax.core import mesh as meshes
@@ -108,36 +110,40 @@ class _Run:
         key = key_for(config.seed, "init")
         shapes = jax.eval_shape(init, key)
         layout = meshes.shardings(self.mesh, shapes, config.mesh.rules)
-        checkpoints = checkpoint.Checkpoints(
+        with checkpoint.Checkpoints(
             self.workdir,
             settings.run_identity(config, self.curriculum, self.records),
             every_steps=config.checkpoint.every_steps,
             every_minutes=config.checkpoint.every_minutes,
             keep=config.checkpoint.keep,
-        )
-        if continuing:
-            like = jax.tree.map(
-                lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, layout
-            )
-            state = checkpoints.restore(like)
-            self.say(f"going on from step {int(state.step)} of {self.workdir}")
-        else:
-            # Parameters are born on the devices where they live.
-            state = jax.jit(init, out_shardings=layout)(key)
-        try:
-            return self._loop(state, layout, checkpoints)
-        finally:
-            checkpoints.close()
+        ) as checkpoints:
+            if continuing:
+                like = jax.tree.map(
+                    lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, layout
+                )
+                state = checkpoints.restore(like)
+                self.say(f"going on from step {int(state.step)} of {self.workdir}")
+            else:
+                checkpoints.check_room(shapes)
+                # Parameters are born on the devices where they live.
+                state = jax.jit(init, out_shardings=layout)(key)
+            return self._loop(state, layout, checkpoints, continuing)
 
-    def _loop(self, state: TrainState, layout, checkpoints: checkpoint.Checkpoints) -> TrainState:
+    def _loop(
+        self, state: TrainState, layout, checkpoints: checkpoint.Checkpoints, continuing: bool
+    ) -> TrainState:
         config, first_step = self.config, int(state.step)
         chief = jax.process_index() == 0
-        log = MetricsLog(self.workdir, first_step, tensorboard=config.log.tensorboard) if chief else NoLog()
+        log = NoLog()
+        if chief:
+            # Without a checkpoint, rows are of a run that is lost, if not of another model.
+            kept_up_to = first_step if continuing else -1
+            log = MetricsLog(self.workdir, kept_up_to, tensorboard=config.log.tensorboard)
         chunks = loader.BatchChunks(
             self.records, self.curriculum, self.canvas, jax.process_index(), jax.process_count()
         )
         evaluation_steps = settings.evaluation_steps(config, self.curriculum) if self.retrieval else {}
-        logged = {row["step"] for row in read_rows(self.workdir) if "mAP" in row}
+        logged = self._evaluated_steps() if continuing else set()
         try:
             return loop.run(
                 state,
@@ -162,6 +168,12 @@ class _Run:
             )
         finally:
             log.close()
+
+    def _evaluated_steps(self) -> set[int]:
+        """Of the first process, which wrote the rows: what one evaluates, all must."""
+        steps = [row["step"] for row in read_rows(self.workdir) if "mAP" in row]
+        last = np.asarray(max(steps, default=-1))
+        return {int(multihost_utils.broadcast_one_to_all(last))}
 
     def _step_function(self, layout) -> loop.StepFunction:
         """Augmentation and update as two programs: the first serves all phases, the second is one per phase."""

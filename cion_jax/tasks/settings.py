@@ -23,12 +23,23 @@ _CHOICES = {
     "data.on_bad_image": ("skip", "error"),
 }
 _AT_LEAST_ONE = (
-    "train.accumulate",
-    "train.max_skipped",
-    "log.every_steps",
-    "checkpoint.keep",
-    "eval.batch_size",
+    *("train.epochs", "train.accumulate", "train.max_skipped", "log.every_steps", "checkpoint.keep"),
+    *("eval.batch_size", "data.batch_limit", "head.outputs", "head.hidden", "head.bottleneck"),
 )
+_NOT_NEGATIVE = (
+    *("train.steps", "crops.local_count", "data.workers", "data.threads", "eval.every_epochs"),
+    *("checkpoint.every_steps", "checkpoint.every_minutes"),
+    *("optimizer.clip", "optimizer.warmup_epochs", "optimizer.freeze_last_layer_epochs"),
+)
+# How many numbers each of these has; a command line gives tuples of anything.
+_TUPLES = {
+    **dict.fromkeys(("crops.global_size", "crops.local_size"), (2, int)),
+    **dict.fromkeys(("crops.global_scale", "crops.local_scale", "crops.aspect"), (2, (int, float))),
+    "crops.blur": (3, (int, float)),
+    "crops.blur_radius": (2, (int, float)),
+    "optimizer.weight_decay": (2, (int, float)),
+    "optimizer.teacher_momentum": (2, (int, float)),
+}
 
 
 def check(config: ConfigDict) -> None:
@@ -40,16 +51,43 @@ def check(config: ConfigDict) -> None:
     for key, choices in _CHOICES.items():
         if _get(config, key) not in choices:
             raise UserError(f"{key}={_get(config, key)!r} is none of {', '.join(choices)}")
-    for key in _AT_LEAST_ONE:
-        if _get(config, key) < 1:
-            raise UserError(f"{key}={_get(config, key)} must be at least 1")
+    for keys, least in ((_AT_LEAST_ONE, 1), (_NOT_NEGATIVE, 0)):
+        for key in keys:
+            if _get(config, key) < least:
+                raise UserError(f"{key}={_get(config, key)} must be at least {least}")
+    for key, (length, kind) in _TUPLES.items():
+        if len(_get(config, key)) != length or not all(isinstance(x, kind) for x in _get(config, key)):
+            what = "whole numbers" if kind is int else "numbers"
+            raise UserError(f"{key}={_get(config, key)} must be {length} {what}, like (a, b)")
+    _check_curriculum(config.train.curriculum)
     if config.model.name not in zoo.MODELS:
         raise UserError(f"model.name={config.model.name!r} is none of {', '.join(zoo.MODELS)}")
     for key in ("crops.global_size", "crops.local_size"):
-        if len(_get(config, key)) != 2 or min(_get(config, key)) < 32:
-            raise UserError(f"{key}={_get(config, key)} must be (height, width), 32 pixels or more each")
-    if config.train.steps < 0 or config.crops.local_count < 0:
-        raise UserError("train.steps and crops.local_count must not be negative")
+        _check_size(config, key)
+
+
+def _check_curriculum(stages: Any) -> None:
+    whole = [isinstance(s, tuple | list) and [type(x) for x in s] == [int, int] for s in stages]
+    if not whole or not all(whole) or stages[0][0] != 0 or min(n for _, n in stages) < 1:
+        raise UserError(
+            f"train.curriculum={stages} must be pairs (from epoch, images per identity), the first from epoch 0, "
+            "like ((0, 2), (40, 4))"
+        )
+
+
+def _check_size(config: ConfigDict, key: str) -> None:
+    size = _get(config, key)
+    if min(size) < 32:
+        raise UserError(f"{key}={size} must be (height, width), 32 pixels or more each")
+    if not any(n % 32 for n in size):
+        return  # what every architecture takes; a trace costs seconds
+    backbone = zoo.create(config.model.name)
+    try:
+        jax.eval_shape(backbone.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *size, 3), jnp.float32))
+    except ValueError as error:
+        raise UserError(
+            f"{key}={size} does not suit {config.model.name} ({error}): take multiples of 32"
+        ) from error
 
 
 def compute_dtype(config: ConfigDict) -> Any:

@@ -1,21 +1,27 @@
 """Checkpoints of a run: asynchronous, atomic, the last few kept, with what they belong to beside them."""
 
+import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from cion_jax.core.errors import UserError
+from cion_jax.train.memory import tree_bytes
 
 FOLDER = "checkpoints"
+CHECKSUM = "checksum of the state"
+CLOCK_STEPS = 16  # processes agree on the time this often: each agreement waits for all steps before it
 
 
 class Checkpoints:
-    """The checkpoints of one work directory.
+    """The checkpoints of one work directory. Use as a context manager: leaving it waits for the last one.
 
     Args:
       workdir: folder of the run.
@@ -40,6 +46,22 @@ class Checkpoints:
             ),
             item_names=("state", "identity"),
         )
+        # What fails in orbax's threads is raised to us too; its tracebacks on top help nobody.
+        logging.getLogger("absl").addFilter(_not_of_orbax_threads)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        try:
+            self.wait()
+            self._manager.close()
+        except Exception:
+            # The error that is on its way out already is the cause.
+            if kind is None:
+                raise
+        finally:
+            logging.getLogger("absl").removeFilter(_not_of_orbax_threads)
 
     def latest_step(self) -> int | None:
         """Step of the newest whole checkpoint, None without one."""
@@ -52,16 +74,22 @@ class Checkpoints:
           UserError: it belongs to another run, or cannot be read.
         """
         step = self.latest_step()
-        saved = self._read(step, "identity", ocp.args.JsonRestore())
+        saved = _read(self._manager, self.folder / str(step), "identity", ocp.args.JsonRestore())
         self._compare(saved)
-        return self._read(step, "state", ocp.args.StandardRestore(like))
+        state = _read(self._manager, self.folder / str(step), "state", ocp.args.StandardRestore(like))
+        if CHECKSUM in saved and checksum(state) != saved[CHECKSUM]:
+            raise _unreadable(self.folder / str(step), "its numbers are not those that were saved")
+        return state
 
     def due(self, step: int) -> bool:
         """Whether an interval is over; the same answer on all processes."""
         by_step = bool(self._every_steps) and step % self._every_steps == 0
         by_time = bool(self._every_seconds) and time.monotonic() - self._last_saved >= self._every_seconds
         if self._every_seconds and jax.process_count() > 1:
-            by_time = bool(multihost_utils.broadcast_one_to_all(np.asarray(by_time)))
+            # Every process takes part, or none does: this must not depend on a clock of its own.
+            by_time = step % CLOCK_STEPS == 0 and bool(
+                multihost_utils.broadcast_one_to_all(np.asarray(by_time))
+            )
         return by_step or by_time
 
     def save(self, step: int, state: Any) -> None:
@@ -73,16 +101,37 @@ class Checkpoints:
         self._last_saved = time.monotonic()
         if step == self.latest_step():
             return
+        self.check_room(state)
+        identity = self._identity | {CHECKSUM: checksum(state)}
         try:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), identity=ocp.args.JsonSave(self._identity)
+                    state=ocp.args.StandardSave(state), identity=ocp.args.JsonSave(identity)
                 ),
                 force=True,
             )
-        except OSError as error:
+        except (
+            Exception
+        ) as error:  # orbax passes on what tensorstore raises, which is not OSError on a full disk
             raise _cannot_write(self.folder, error) from error
+
+    def check_room(self, state: Any) -> None:
+        """Looks before a long run, and before each save, whether a checkpoint fits on the disk.
+
+        Args:
+          state: arrays or ShapeDtypeStructs.
+
+        Raises:
+          UserError: it does not.
+        """
+        needed, free = tree_bytes(state), shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise UserError(
+                f"the disk of {self.folder} is full: a checkpoint takes {needed / 2**20:,.0f} MiB, "
+                f"{free / 2**20:,.0f} MiB are free. Make room or give another --workdir; the same command goes on "
+                "from the last whole checkpoint"
+            )
 
     def wait(self) -> None:
         """Blocks until what was saved is on disk.
@@ -93,22 +142,8 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             self._manager.check_for_errors()
-        except OSError as error:
+        except Exception as error:  # as in `save`
             raise _cannot_write(self.folder, error) from error
-
-    def close(self) -> None:
-        """Waits, then lets go of the folder."""
-        self.wait()
-        self._manager.close()
-
-    def _read(self, step: int, item: str, how: Any) -> Any:
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
-        except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
-            raise UserError(
-                f"the checkpoint {self.folder / str(step)} cannot be read ({_first_line(error)}). Delete that folder "
-                "to go on from the one before, or give another --workdir to start afresh"
-            ) from error
 
     def _compare(self, saved: dict[str, Any]) -> None:
         wanted = {key: _plain(value) for key, value in self._identity.items()}
@@ -124,6 +159,22 @@ class Checkpoints:
             )
 
 
+def checksum(tree: Any) -> int:
+    """A number that a changed bit anywhere in the tree changes; exact, so that device counts do not matter."""
+    sums = jax.device_get([_bit_sum(leaf) for leaf in jax.tree.leaves(tree)])
+    return sum((2 * place + 1) * int(value) for place, value in enumerate(sums)) % 2**32
+
+
+@jax.jit
+def _bit_sum(array: jax.Array) -> jax.Array:
+    """The bits of all entries as whole numbers, weighted by place and summed modulo 2^32: uint32."""
+    bits = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * array.dtype.itemsize}"))
+    place = jnp.zeros(array.shape, jnp.uint32)
+    for axis, length in enumerate(array.shape):
+        place = place * jnp.uint32(length) + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
+    return jnp.sum(bits.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
+
+
 def saved_identity(workdir: Path) -> dict[str, Any] | None:
     """What the newest checkpoint of a work directory says of itself, None without a checkpoint."""
     folder = Path(workdir).resolve() / FOLDER
@@ -133,13 +184,21 @@ def saved_identity(workdir: Path) -> dict[str, Any] | None:
         step = manager.latest_step()
         if step is None:
             return None
-        try:
-            return manager.restore(step, args=ocp.args.Composite(identity=ocp.args.JsonRestore())).identity
-        except Exception as error:  # as in Checkpoints._read
-            raise UserError(
-                f"the checkpoint {folder / str(step)} cannot be read ({_first_line(error)}). Delete that folder to "
-                "go on from the one before, or give another --workdir to start afresh"
-            ) from error
+        return _read(manager, folder / str(step), "identity", ocp.args.JsonRestore())
+
+
+def _read(manager: ocp.CheckpointManager, folder: Path, item: str, how: Any) -> Any:
+    try:
+        return manager.restore(int(folder.name), args=ocp.args.Composite(**{item: how}))[item]
+    except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+        raise _unreadable(folder, _first_line(error)) from error
+
+
+def _unreadable(folder: Path, reason: str) -> UserError:
+    return UserError(
+        f"the checkpoint {folder} cannot be read ({reason}). Delete that folder to go on from the one before, "
+        "or give another --workdir to start afresh"
+    )
 
 
 def _cannot_write(folder: Path, error: OSError) -> UserError:
@@ -150,7 +209,12 @@ def _cannot_write(folder: Path, error: OSError) -> UserError:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.partition(". See full TensorStore details")[0][:200]
+
+
+def _not_of_orbax_threads(record: logging.LogRecord) -> bool:
+    return "_SignalingThread" not in record.getMessage()
 
 
 def _plain(value: Any) -> Any:

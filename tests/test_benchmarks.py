@@ -1,0 +1,82 @@
+"""The benchmarks run, at tiny sizes, and give the figures that they promise. What the figures say is not tested."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import augment, flops, loader
+from cion_jax import zoo
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_loader_benchmark(tmp_path):
+    file = tmp_path / "loader.json"
+    loader.main(["--quick", "--json", str(file)])
+    figures = json.loads(file.read_text())
+    assert {"machine", "rates", "plan", "plan_of", "first_batch_seconds", "jpeg_kb"} <= figures.keys()
+    for name, rate in figures["rates"].items():
+        assert rate["wall"]["low"] > 0 and rate["core"]["median"] > 0, f"{name} measured nothing"
+    assert [row["images per identity"] for row in figures["plan"]] == ["2", "4", "6", "8", "all phases"]
+    assert all(
+        row["peak_mb"] > row["peak_mb_before"] / 2 > 0 and row["seconds"] > 0 for row in figures["plan"]
+    )
+    assert figures["first_batch_seconds"].keys() == {
+        "imports",
+        "open data set",
+        "first batch",
+        "second batch",
+    }
+
+
+def test_loop_sampler_makes_batches_of_whole_identities():
+    labels = loader.identities(400, 60)
+    batches = loader.loop_plan(labels, 5, 4)
+    assert len(batches) > 10
+    for batch in batches:
+        groups = labels[batch].reshape(5, 4)
+        assert (groups == groups[:, :1]).all() and len(set(groups[:, 0])) == 5
+
+
+def test_augment_benchmark():
+    options = Namespace(height=32, width=16, locals=1, images=2, batch=2, repeats=1)
+    figures = augment.measure(options)
+    assert {row["operation"] for row in figures["errors"]} >= {"blur", "grey", "whole view, local"}
+    assert figures["device_images_per_second"]["median"] > 0
+    assert figures["pillow_images_per_second"]["median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"), [("vit_base", 12.347), ("resnet50_ibn", 4.053), ("resnet18", 1.990)]
+)
+def test_arithmetic_is_counted_as_in_the_paper(name, giga):
+    counted = flops.forward(zoo.create(name), (1, 256, 128, 3)) / 1e9
+    assert counted == pytest.approx(giga, abs=0.001), "the share of peak would be wrong"
+
+
+def test_a_step_counts_as_fourteen_forward_passes():
+    backbone, head = zoo.create("resnet50_ibn"), zoo.DINOHead(16, hidden=8, bottleneck=4)
+    per_image = flops.step_per_image(backbone, head, 2048, (256, 128), (128, 64), 8)
+    assert per_image / (2 * 4.053e9) == pytest.approx(14, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
+@pytest.mark.parametrize("name", ["resnet18_ibn", "vit_tiny"])
+def test_both_sides_do_the_same_step(name, tmp_path):
+    file = tmp_path / "throughput.json"
+    environment = os.environ | {"XLA_FLAGS": ""}  # one device, as in a measurement
+    command = [sys.executable, "-m", "benchmarks.throughput", "--quick", "--no-inputs", "--cores", "1"]
+    subprocess.run([*command, "--models", name, "--json", str(file)], cwd=ROOT, env=environment, check=True)
+    model = json.loads(file.read_text())["models"][0]
+    assert model["check"]["loss_difference"] < 1e-5, "the first losses differ: not the same forward pass"
+    assert model["check"]["gradient_difference"] < 1e-2, "the gradients differ: not the same loss"
+    assert model["check"]["later_loss_difference"] < 1e-2, "the losses drift: not the same update"
+    assert {"step", "torch step", "crops", "step and crops"} == model["rates"].keys()
+    assert model["ratio_wall"]["median"] > 0 and model["gflop_per_image"] > 0
