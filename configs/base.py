@@ -62,6 +62,8 @@ def get_config() -> ConfigDict:
     c.synthetic = ConfigDict()  # the embedded data set of synthetic people
     c.synthetic.identities = 300  # to train on
     c.synthetic.eval_identities = 60  # held out
+    c.synthetic.height = 0  # pixels of the pictures; 0: those of crops.global_size
+    c.synthetic.width = 0
     c.synthetic.seed = 0
 
     c.train = ConfigDict()

@@ -116,7 +116,7 @@ def training_batches(
       batches_ahead: batches decoded ahead of use.
     """
     options = grain.ReadOptions(
-        num_threads=threads or os.cpu_count() or 1,
+        num_threads=threads or _cores(),
         prefetch_buffer_size=max(batches_ahead * chunks.chunks_per_batch, 1),
     )
     dataset = grain.MapDataset.source(chunks)[first_step * chunks.chunks_per_batch :]
@@ -149,12 +149,19 @@ def evaluation_batches(
         batch = decode_rows(records, np.minimum(rows, total - 1), canvas)
         return batch | {"valid": rows < total}
 
-    options = grain.ReadOptions(num_threads=threads or os.cpu_count() or 1, prefetch_buffer_size=4)
+    options = grain.ReadOptions(num_threads=threads or _cores(), prefetch_buffer_size=4)
     return iter(grain.MapDataset.source(starts).map(load).to_iter_dataset(options))
 
 
 def _join(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _cores() -> int:
+    """Cores that this process may use: fewer than the machine has under SLURM and in containers."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parse_absl_flags() -> None:

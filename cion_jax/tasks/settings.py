@@ -15,6 +15,7 @@ from cion_jax.data.curriculum import Curriculum
 from cion_jax.data.records import RecordSet
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+SMALLEST_CROP = 16  # pixels: one patch of a ViT, one position of a ResNet's last map
 _CHOICES = {
     "model.dtype": ("auto", *DTYPES),
     "loss.pairs": ("official", "eq9"),
@@ -77,8 +78,8 @@ def _check_curriculum(stages: Any) -> None:
 
 def _check_size(config: ConfigDict, key: str) -> None:
     size = _get(config, key)
-    if min(size) < 32:
-        raise UserError(f"{key}={size} must be (height, width), 32 pixels or more each")
+    if min(size) < SMALLEST_CROP:
+        raise UserError(f"{key}={size} must be (height, width), {SMALLEST_CROP} pixels or more each")
     if not any(n % 32 for n in size):
         return  # what every architecture takes; a trace costs seconds
     backbone = zoo.create(config.model.name)

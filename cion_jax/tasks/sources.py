@@ -39,7 +39,8 @@ def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Pat
     folder = Path(config.data.cache_dir) if config.data.cache_dir else cache.default_cache_dir()
     if source:
         return cache.resolve(source, folder, on_bad_image=config.data.on_bad_image)
-    height, width = config.crops.global_size
+    height = config.synthetic.height or config.crops.global_size[0]
+    width = config.synthetic.width or config.crops.global_size[1]
     say(
         f"no --config.data.train given: training on {config.synthetic.identities} synthetic people, drawn here "
         f"({height}x{width}, seed {config.synthetic.seed})"

@@ -1,6 +1,5 @@
 """Checkpoints of a run: asynchronous, atomic, the last few kept, with what they belong to beside them."""
 
-import logging
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from jax.experimental import multihost_utils
 
 from cion_jax.core.errors import UserError
 from cion_jax.train.memory import tree_bytes
+from cion_jax.train.quiet import quiet_orbax
 
 FOLDER = "checkpoints"
 CHECKSUM = "checksum of the state"
@@ -46,8 +46,7 @@ class Checkpoints:
             ),
             item_names=("state", "identity"),
         )
-        # What fails in orbax's threads is raised to us too; its tracebacks on top help nobody.
-        logging.getLogger("absl").addFilter(_not_of_orbax_threads)
+        quiet_orbax()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -60,8 +59,6 @@ class Checkpoints:
             # The error that is on its way out already is the cause.
             if kind is None:
                 raise
-        finally:
-            logging.getLogger("absl").removeFilter(_not_of_orbax_threads)
 
     def latest_step(self) -> int | None:
         """Step of the newest whole checkpoint, None without one."""
@@ -111,9 +108,7 @@ class Checkpoints:
                 ),
                 force=True,
             )
-        except (
-            Exception
-        ) as error:  # orbax passes on what tensorstore raises, which is not OSError on a full disk
+        except Exception as error:  # tensorstore's words for a full disk are no OSError
             raise _cannot_write(self.folder, error) from error
 
     def check_room(self, state: Any) -> None:
@@ -161,18 +156,21 @@ class Checkpoints:
 
 def checksum(tree: Any) -> int:
     """A number that a changed bit anywhere in the tree changes; exact, so that device counts do not matter."""
-    sums = jax.device_get([_bit_sum(leaf) for leaf in jax.tree.leaves(tree)])
+    sums = jax.device_get([_hash(leaf) for leaf in jax.tree.leaves(tree)])
     return sum((2 * place + 1) * int(value) for place, value in enumerate(sums)) % 2**32
 
 
 @jax.jit
-def _bit_sum(array: jax.Array) -> jax.Array:
-    """The bits of all entries as whole numbers, weighted by place and summed modulo 2^32: uint32."""
+def _hash(array: jax.Array) -> jax.Array:
+    """A hash of every entry's bits and place (the mixing of MurmurHash3), summed modulo 2^32: uint32."""
     bits = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * array.dtype.itemsize}"))
     place = jnp.zeros(array.shape, jnp.uint32)
     for axis, length in enumerate(array.shape):
         place = place * jnp.uint32(length) + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-    return jnp.sum(bits.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
+    mixed = bits.astype(jnp.uint32) + place * jnp.uint32(0x9E3779B1)
+    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
+    mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
+    return jnp.sum(mixed ^ (mixed >> 16), dtype=jnp.uint32)
 
 
 def saved_identity(workdir: Path) -> dict[str, Any] | None:
@@ -201,7 +199,7 @@ def _unreadable(folder: Path, reason: str) -> UserError:
     )
 
 
-def _cannot_write(folder: Path, error: OSError) -> UserError:
+def _cannot_write(folder: Path, error: Exception) -> UserError:
     return UserError(
         f"the checkpoint could not be written to {folder} ({_first_line(error)}). Make room or give another --workdir; "
         "the same command then goes on from the last whole checkpoint"
@@ -211,10 +209,6 @@ def _cannot_write(folder: Path, error: OSError) -> UserError:
 def _first_line(error: BaseException) -> str:
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.partition(". See full TensorStore details")[0][:200]
-
-
-def _not_of_orbax_threads(record: logging.LogRecord) -> bool:
-    return "_SignalingThread" not in record.getMessage()
 
 
 def _plain(value: Any) -> Any:

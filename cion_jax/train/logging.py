@@ -1,5 +1,6 @@
 """Where figures go: `metrics.jsonl`, TensorBoard, and plain lines for people."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -22,11 +23,13 @@ def read_rows(workdir: Path) -> list[dict[str, float]]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number == len(lines):
-                break
-            raise UserError(f"{path}, line {number} is not JSON: mend or remove that line") from error
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+        elif number < len(lines):
+            raise UserError(f"{path}, line {number} is no row of figures: mend or remove that line")
     return rows
 
 
@@ -49,10 +52,20 @@ class MetricsLog:
             self._writer = SummaryWriter(str(Path(workdir) / "tensorboard"), purge_step=first_step + 1)
 
     def write(self, step: int, figures: Mapping[str, float | str]) -> None:
-        """Adds one row; figures that are not finite are written as null, which JSON can hold."""
+        """Adds one row; figures that are not finite are written as null, which JSON can hold.
+
+        Raises:
+          UserError: the disk is full.
+        """
         row = {"step": step} | {name: _jsonable(value) for name, value in figures.items()}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self._path} cannot be written ({error.strerror}): make room; the same command then goes on from the "
+                "last checkpoint"
+            ) from error
         if self._writer is not None:
             for name, value in figures.items():
                 if isinstance(value, float):
@@ -60,7 +73,9 @@ class MetricsLog:
 
     def close(self) -> None:
         """Flushes and closes the files."""
-        self._file.close()
+        # What is not on disk by now was reported by `write`; a full disk fails here a second time.
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._writer is not None:
             self._writer.close()
 
