@@ -3,7 +3,7 @@
 Trains on the training folders of data sets in Market-1501 layout together, and measures retrieval on the query and
 gallery of the first. Everything but the number of images per identity is the same: data, steps, batch, seeds.
 
-    python -m benchmarks.real_data --data DIR_OF_VIPER DIR_OF_PKU --workdir DIR [--seeds 0 1 2] [-- --config.key=value ...]
+    python -m benchmarks.real_data --data VIPER PKU --workdir DIR [--seeds 0 1 2] [-- --config.key=value ...]
 """
 
 import argparse

@@ -8,7 +8,7 @@ updates. Then the sides take turns, so that whatever else loads the machine meet
 
 Beside the step: the loader (records, decode) against a PyTorch DataLoader over files with Pillow, and the crops,
 ours on the device against Pillow in a pool of processes. Rates in images/s, an image with all its views; ratios are
-those of the medians.
+taken turn by turn, and their median shown.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def torch_side(name: str, ours: Ours, options: argparse.Namespace):
 
 
 def torch_layout(name: str, options: argparse.Namespace) -> str:
-    """PyTorch's faster layout: channels last, but for ViT on a CPU (0.44 s against 0.38 contiguous)."""
+    """PyTorch's faster layout: channels last, but for ViT on a CPU (tiny: 0.44 s against 0.38 contiguous)."""
     if options.torch_layout != "auto":
         return options.torch_layout
     on_cpu = options.torch_device == "cpu"
@@ -196,7 +196,7 @@ def summary(
         "compile_seconds": ours.compile_seconds,
     }
     if "torch step" in figures:
-        # Turn by turn, so that a load on the machine that comes and goes cancels out.
+        # Turn by turn, so that a load that comes and goes meets both sides of a ratio.
         for clock in ("wall", "core") if jax.default_backend() == "cpu" else ("wall",):
             pairs = zip(getattr(rates["step"], clock), getattr(rates["torch step"], clock), strict=True)
             result[f"ratio_{clock}"] = report.spread([o / t for o, t in pairs])

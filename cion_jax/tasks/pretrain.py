@@ -101,7 +101,6 @@ class _Run:
             evaluation, config, mesh, functools.partial(method.backbone.apply, train=False), preemption
         )
         self.augment = settings.crop_policy(config)
-        self.augment_key = key_for(config.seed, "augment")
         self.rows = meshes.batch_sharding(mesh)
 
     def train(self, continuing: bool) -> TrainState:
@@ -179,8 +178,11 @@ class _Run:
         """Augmentation and update as two programs: the first serves all phases, the second is one per phase."""
         one = meshes.replicated(self.mesh)
         dtype = settings.compute_dtype(self.config)
-        key = jax.device_put(self.augment_key, one)
-        drop_path_key = jax.device_put(key_for(self.config.seed, "drop_path"), one)
+        # Made by a program: device_put does not take keys to the devices of other processes.
+        key, drop_path_key = (
+            jax.jit(functools.partial(key_for, self.config.seed, purpose), out_shardings=one)()
+            for purpose in ("augment", "drop_path")
+        )
 
         @functools.partial(jax.jit, out_shardings=(self.rows, one))
         def views(step, images, sizes, records):

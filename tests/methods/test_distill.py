@@ -156,7 +156,7 @@ def test_accumulation_averages_the_gradients_of_its_parts():
     same = jax.tree.map(lambda x: jnp.repeat(x[:1], 8, axis=0), views())
     one, metrics = stepper(m)(start(m), same, KEY)
     two, metrics_of_parts = stepper(parts)(start(parts), same, KEY)
-    np.testing.assert_allclose(metrics["loss"], metrics_of_parts["loss"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], metrics_of_parts["loss"], rtol=1e-4)  # see above
     np.testing.assert_allclose(metrics["grad_norm"], metrics_of_parts["grad_norm"], rtol=1e-3)
     np.testing.assert_allclose(one.center, two.center, atol=1e-6)
 
@@ -186,7 +186,9 @@ def test_eight_devices_do_what_one_does():
     rules = ((r"weight_v$", ("fsdp", None)), (r"kernel$", (None, "fsdp")))
     state, crops = start(m), views(16)
     layout = meshes.shardings(mesh, state, rules)
-    assert layout.student.params["head"]["last_layer"]["weight_v"].spec == ("fsdp", None)
+    assert layout.student.params["head"]["last_layer"]["weight_v"].spec == jax.sharding.PartitionSpec(
+        "fsdp", None
+    )
     rows, one = meshes.batch_sharding(mesh), meshes.replicated(mesh)
     spread = jax.jit(
         functools.partial(m.step, images_per_identity=2),
@@ -195,8 +197,8 @@ def test_eight_devices_do_what_one_does():
     )
     alone, metrics = stepper(m)(state, crops, KEY)
     together, metrics_of_eight = spread(jax.device_put(state, layout), jax.device_put(crops, rows), KEY)
-    np.testing.assert_allclose(metrics["loss"], metrics_of_eight["loss"], rtol=1e-5)
-    np.testing.assert_allclose(metrics["grad_norm"], metrics_of_eight["grad_norm"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"], metrics_of_eight["loss"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["grad_norm"], metrics_of_eight["grad_norm"], rtol=1e-3)
     np.testing.assert_allclose(alone.center, together.center, atol=1e-6)
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),

@@ -57,4 +57,4 @@ def test_losses_agree_after_ten_steps(runs):
 
 
 def _is_moment(key: str) -> bool:
-    return key.startswith("/optimizer/") and "/mu/" in key
+    return key.startswith("optimizer/") and "/mu/" in key

@@ -13,20 +13,20 @@ MODEL = "vit_for_tests"
 
 
 def get_config() -> ConfigDict:
-    """12 steps of a one-block ViT on 24 synthetic people at 64x32; 2 images per identity, then 4."""
+    """12 steps of a one-block ViT on 24 synthetic people at 32x32; 2 images per identity, then 4."""
     _register()
     c = base.get_config()
     c.model.name = MODEL
     c.head.outputs = 64
     c.head.hidden = 32
     c.head.bottleneck = 16
-    c.crops.global_size = (64, 32)
+    c.crops.global_size = (32, 32)
     c.crops.local_size = (32, 32)
     c.crops.local_count = 1
     c.data.batch_size = 32
     c.data.threads = 2
     c.synthetic.identities = 24
-    c.synthetic.eval_identities = 8
+    c.synthetic.eval_identities = 4
     c.train.steps = 12
     c.train.epochs = 3
     c.train.curriculum = ((0, 2), (1, 4))
