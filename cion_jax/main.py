@@ -94,7 +94,10 @@ def _run(config: ConfigDict, workdir: Path, distributed: bool) -> int:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "compiled"))
     if distributed:
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise UserError(f"--distributed found no cluster to join ({error}): see launch/README.md") from error
     task = importlib.import_module(f"cion_jax.tasks.{config.task}")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
