@@ -97,7 +97,9 @@ def _run(config: ConfigDict, workdir: Path, distributed: bool) -> int:
         try:
             jax.distributed.initialize()
         except ValueError as error:
-            raise UserError(f"--distributed found no cluster to join ({error}): see launch/README.md") from error
+            raise UserError(
+                f"--distributed found no cluster to join ({error}): see launch/README.md"
+            ) from error
     task = importlib.import_module(f"cion_jax.tasks.{config.task}")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
