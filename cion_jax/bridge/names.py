@@ -1,10 +1,13 @@
 """Names and layouts of tensors in PyTorch and here: one mechanical rule for all architectures.
 
-torch                              here blocks.0.attn.qkv.weight (out, in) params: blocks_0/attn/qkv/kernel
-[in, out]; a number joins the part before it conv1.weight (out, in, h, w)       params: conv1/kernel [h, w,
-in, out] bn1.weight, bn1.bias               params: bn1/scale, bn1/bias bn1.running_mean, bn1.running_var
-batch_stats: bn1/mean, bn1/var pos_embed, gamma, weight_v, ...    params, under the same name and in the
-same shape
+    torch                                      here
+    blocks.0.attn.qkv.weight (out, in)         params: blocks_0/attn/qkv/kernel [in, out]
+    conv1.weight (out, in, h, w)               params: conv1/kernel [h, w, in, out]
+    bn1.weight, bn1.bias                       params: bn1/scale, bn1/bias
+    bn1.running_mean, bn1.running_var          batch_stats: bn1/mean, bn1/var
+    pos_embed, gamma, weight_v, ...            params, under the same name and in the same shape
+
+A number in a torch name joins the part before it.
 """
 
 import re

@@ -110,6 +110,7 @@ class ViT(nn.Module):
         rates = np.linspace(0.0, self.drop_path, self.depth)
         for index, rate in enumerate(rates):
             x = block(self.heads, drop_path=float(rate), dtype=self.dtype, name=f"blocks_{index}")(x, train)
+            x = layers.apart_in_backward(x)
         return layers.LayerNorm(EPS, self.dtype, name="norm")(x[:, 0])
 
 

@@ -152,3 +152,20 @@ def test_default_start_is_uniform_by_fan_in(layer, shape):
     bound = 1 / np.sqrt(np.prod(params["kernel"].shape[:-1]))
     for leaf in params.values():
         assert stats.kstest(np.ravel(leaf), stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
+
+
+def test_apart_in_backward_changes_no_gradient_and_hides_no_infinity():
+    def loss(x, apart):
+        for _ in range(3):
+            x = jnp.sin(apart(x))
+        return jnp.sum(x * scale)
+
+    x, scale = normal(2, 3, 4), normal(2, 3, 4)
+    expected = jax.grad(loss)(x, lambda x: x)
+    np.testing.assert_array_equal(jax.grad(loss)(x, layers.apart_in_backward), expected)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(loss), static_argnums=1)(x, layers.apart_in_backward), expected, rtol=1e-6
+    )
+    for bad in (np.inf, -np.inf, np.nan):
+        gradient = jax.grad(lambda x, bad=bad: jnp.sum(layers.apart_in_backward(x) * bad))(x)
+        assert not np.isfinite(gradient).any(), "the guard has to see a gradient that is not finite"
