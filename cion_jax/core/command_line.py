@@ -1,0 +1,96 @@
+"""From the words of a command to settings: --config=FILE, --config.key=value, --workdir=DIR, --distributed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from cion_jax.core.errors import UserError
+
+_WHERE_KEYS_ARE = "configs/base.py explains every key and its type."
+
+
+class Command(NamedTuple):
+    """What a command asks for: settings, the folder of the run, and whether to join a cluster."""
+
+    config: ConfigDict
+    workdir: Path
+    distributed: bool
+
+
+def parse(argv: Sequence[str], about: str) -> Command:
+    """Reads the settings file and puts the values of the command over its own.
+
+    Args:
+      argv: the words of the command, the program first.
+      about: what --help says before the list of flags.
+
+    Raises:
+      UserError: no settings file, an unknown key or flag, a value of a wrong type, settings that do not load.
+      SystemExit: after --help.
+    """
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "settings: a Python file with get_config()",
+        values,
+        lock_config=True,
+        sys_argv=list(argv),
+    )
+    workdir = flags.DEFINE_string("workdir", None, "folder of the run; runs/NAME of the settings", values)
+    distributed = flags.DEFINE_bool(
+        "distributed",
+        False,
+        "join the other processes of a cluster that JAX detects (SLURM, TPU, MPI)",
+        values,
+    )
+    if {"--help", "-h"} & set(argv):
+        print(f"{about}\n{values.get_help()}\nconfigs/base.py explains every setting.")
+        raise SystemExit(0)
+    path = _settings_file(argv)
+    # Lets files of a configs/ folder import each other wherever the command is run.
+    sys.path.insert(0, str(path.resolve().parent.parent))
+    try:
+        rest = values(list(argv))
+        found = config.value
+    except (AttributeError, KeyError) as error:
+        raise UserError(f"{_unknown_key(error, argv)}\n{_WHERE_KEYS_ARE}") from error
+    except Exception as error:  # settings are code and may raise anything
+        raise UserError(f"{sentence(error)}\n{_WHERE_KEYS_ARE}") from error
+    if len(rest) > 1:
+        raise UserError(f"unknown argument {rest[1]!r}: settings look like --config.data.train=FOLDER")
+    return Command(found, Path(workdir.value or Path("runs") / path.stem), distributed.value)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong in one paragraph, without the traceback that some errors carry in their text."""
+    # A KeyError shows its argument with quotes around it.
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    head, carries_one, trace = text.partition("Traceback (most recent call last):")
+    return head.strip() + f" {trace.strip().splitlines()[-1]}" if carries_one else text or repr(error)
+
+
+def _settings_file(argv: Sequence[str]) -> Path:
+    """The file after --config, which must be given and exist."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            path = Path((value if equals else following).partition(":")[0])
+            if not path.is_file():
+                raise UserError(f"there is no settings file {path}: --config takes one, like configs/demo.py")
+            return path
+    raise UserError("no settings given: add --config=configs/demo.py, or another file of configs/")
+
+
+def _unknown_key(error: BaseException, argv: Sequence[str]) -> str:
+    """Names the argument that a failed look-up came from."""
+    text = sentence(error)
+    for argument in argv:
+        key = argument.partition("=")[0].lstrip("-")
+        if key.startswith("config.") and any(repr(part) in text for part in key.split(".")):
+            return f"there is no key {key.removeprefix('config.')!r} to set by {argument}"
+    return text
