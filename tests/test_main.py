@@ -191,16 +191,12 @@ def test_without_a_workdir_the_run_is_called_as_its_settings(tmp_path, monkeypat
     ("key", "value"),
     [
         ("seed", -1),
-        ("synthetic.seed", -1),
-        ("synthetic.identities", 0),
+        ("seed", 2**32),
         ("model.name", "vit_huge"),
         ("loss.student_temp", 0.0),
         ("loss.teacher_temp", -1.0),
         ("loss.pairs", "all"),
         ("crops.global_size", "(40, 40)"),
-        ("crops.local_scale", "(0.8, 0.2)"),
-        ("crops.aspect", "(0.0, 0.5)"),
-        ("crops.flip", 1.5),
         ("train.curriculum", "((1, 2),)"),
         ("train.accumulate", 0),
         ("checkpoint.keep", 0),
@@ -209,8 +205,24 @@ def test_without_a_workdir_the_run_is_called_as_its_settings(tmp_path, monkeypat
         ("mesh.fsdp", 3),
     ],
 )
-def test_a_value_that_no_run_can_use_is_named_with_its_key(refused, key, value):
+def test_a_value_that_no_run_can_use_is_named_with_its_key(refused, stand_ins, key, value):
     holds(refused(**{key.replace(".", "__"): value}), key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("crops.local_scale", (0.8, 0.2)),
+        ("crops.aspect", (0.0, 0.5)),
+        ("crops.flip", 1.5),
+        ("synthetic.seed", -1),
+        ("synthetic.identities", 0),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_before_anything_is_prepared(refused, stand_ins, key, value, tmp_path):
+    options = {key.replace(".", "__"): value, "data__train": "", "data__cache_dir": tmp_path / "new"}
+    holds(refused(**options), key.partition(".")[2], value)
+    assert not list(tmp_path.glob("new/data/*"))
 
 
 # Data.

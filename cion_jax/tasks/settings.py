@@ -31,7 +31,9 @@ _NOT_NEGATIVE = (
     *("train.steps", "crops.local_count", "data.workers", "data.threads", "eval.every_epochs"),
     *("checkpoint.every_steps", "checkpoint.every_minutes"),
     *("optimizer.clip", "optimizer.warmup_epochs", "optimizer.freeze_last_layer_epochs"),
+    *("seed", "optimizer.lr", "optimizer.lr_end"),
 )
+_ABOVE_ZERO = ("loss.student_temp", "loss.teacher_temp")  # divisors
 # How many numbers each of these has; a command line gives tuples of anything.
 _TUPLES = {
     **dict.fromkeys(("crops.global_size", "crops.local_size"), (2, int)),
@@ -56,6 +58,11 @@ def check(config: ConfigDict) -> None:
         for key in keys:
             if _get(config, key) < least:
                 raise UserError(f"{key}={_get(config, key)} must be at least {least}")
+    for key in _ABOVE_ZERO:
+        if not _get(config, key) > 0:
+            raise UserError(f"{key}={_get(config, key)} must be above 0")
+    if config.seed >= 2**32:
+        raise UserError(f"seed={config.seed} must be below {2**32:,}")
     for key, (length, kind) in _TUPLES.items():
         if len(_get(config, key)) != length or not all(isinstance(x, kind) for x in _get(config, key)):
             what = "whole numbers" if kind is int else "numbers"
@@ -65,6 +72,7 @@ def check(config: ConfigDict) -> None:
         raise UserError(f"model.name={config.model.name!r} is none of {', '.join(zoo.MODELS)}")
     for key in ("crops.global_size", "crops.local_size"):
         _check_size(config, key)
+    crop_policy(config)  # refuses shares and probabilities out of their range
 
 
 def _check_curriculum(stages: Any) -> None:
