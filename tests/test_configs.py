@@ -17,7 +17,12 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 FILES = sorted(CONFIGS.glob("*.py"))
 PAGES = sorted([*CONFIGS.parent.glob("docs/*.md"), *CONFIGS.parent.glob("launch/*.md")])
 # The names of the files are shorter than those of the models.
-SHORT = {"vit_t": "vit_tiny", "vit_s": "vit_small", "vit_b": "vit_base"}
+SIZES = {"t": "tiny", "xs": "x_small", "s": "small", "b": "base"}
+SHORT = {
+    f"{family}_{short}": f"{family}_{size}"
+    for family in ("vit", "swin", "convnext", "edgenext")
+    for short, size in SIZES.items()
+}
 
 
 def load(file: Path, *arguments: str) -> ConfigDict:

@@ -26,14 +26,15 @@ def from_torch(name: str, state_dict: Mapping[str, Any]) -> dict:
       name: one of zoo.MODELS.
       state_dict: official names (prefixes that `recognise` knows are taken off, entries of a head dropped)
       to arrays
-        in PyTorch's layout. `num_batches_tracked` and layers that the backbone never runs may be there or
-        not.
+        in PyTorch's layout. `num_batches_tracked`, `relative_position_index` and layers that the backbone never
+        runs may be there or not.
 
     Returns:
       {"params": ..., "batch_stats": ...} of float32 NumPy arrays; batch_stats is {} without batch norm.
 
     Raises:
-      UserError: tensors are missing, surplus, of another shape or not numbers; all are listed at once.
+      UserError: tensors are missing, surplus, of another shape or not numbers, or an index of relative positions
+        is another than ours; all are listed at once.
     """
     family = zoo.spec(name).family
     return _import(name, family, _backbone_shapes(name), strip_backbone(state_dict))
@@ -111,6 +112,10 @@ def _import(what: str, family: str, shapes: _Shapes, state_dict: Mapping[str, An
         for key, value in given.items()
         if key in wanted and not jnp.issubdtype(value.dtype, jnp.floating)
     ]
+    problems += [
+        f"other values: {key} numbers the places of a window in another way"
+        for key in order.wrong_constants(state_dict)
+    ]
     if problems:
         raise UserError(_complaint(f"These are not the weights of {what}", problems))
     flat = {
@@ -128,10 +133,7 @@ def _export(what: str, family: str, shapes: _Shapes, variables: Mapping[str, Any
     if problems:
         raise ValueError(_complaint(f"These are not the variables of {what}", problems))
     state_dict = {names.torch_key(path): names.to_torch_layout(path, value) for path, value in given.items()}
-    for path in given:
-        if path[0] == "batch_stats" and path[-1] == "mean":
-            counter = names.torch_key((*path[:-1], names.COUNTER))
-            state_dict[counter] = np.zeros((), np.int64)
+    state_dict |= order.constants(list(state_dict))
     return {key: state_dict[key] for key in order.official_order(family, list(state_dict))}
 
 

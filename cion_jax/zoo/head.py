@@ -9,8 +9,6 @@ from jax import lax
 
 from cion_jax.zoo import layers
 
-NORM_FLOOR = 1e-12
-
 
 class DINOHead(nn.Module):
     """Features [..., d] -> scores [..., out_dim], float32.
@@ -45,7 +43,7 @@ class DINOHead(nn.Module):
             x = layers.gelu(x)
             index += 3 if self.use_bn else 2
         x = dense(self.bottleneck, name=f"mlp_{index}")(x)
-        x = l2_normalise(x).astype(self.dtype)
+        x = layers.l2_normalise(x).astype(self.dtype)
         return WeightNormDense(self.out_dim, self.dtype, name="last_layer")(x)
 
 
@@ -64,13 +62,6 @@ class WeightNormDense(nn.Module):
         # Rows are outputs, as in torch, so the fan-in is the last axis.
         init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", in_axis=-1, out_axis=-2)
         directions = self.param("weight_v", init, (self.features, x.shape[-1]), jnp.float32)
-        weight = (norms * l2_normalise(directions)).astype(self.dtype)
+        weight = (norms * layers.l2_normalise(directions)).astype(self.dtype)
         contract_last = (((x.ndim - 1,), (1,)), ((), ()))
         return lax.dot_general(x, weight, contract_last, preferred_element_type=jnp.float32)
-
-
-def l2_normalise(x: jax.Array) -> jax.Array:
-    """x / max(||x||, 1e-12) over the last axis, in float32; the gradient is finite at zero too."""
-    x = x.astype(jnp.float32)
-    squares = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-    return x * lax.rsqrt(jnp.maximum(squares, NORM_FLOOR**2))

@@ -19,6 +19,7 @@ from cion_jax.zoo.depthwise import depthwise_conv
 Dtype = jnp.dtype | type
 Initializer = Callable[..., jax.Array]
 
+L2_NORM_FLOOR = 1e-12
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1  # of the new value, as PyTorch counts: new = 0.9 old + 0.1 batch
 
@@ -262,6 +263,13 @@ class LayerNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
         mean, var = moments(x, (x.ndim - 1,), keepdims=True)
         return _affine(x, (mean, lax.rsqrt(var + self.eps) * scale, bias), self.dtype)
+
+
+def l2_normalise(x: jax.Array, axis: int = -1) -> jax.Array:
+    """x / max(||x||, 1e-12) over an axis, in float32; the gradient is finite at zero too."""
+    x = x.astype(jnp.float32)
+    squares = jnp.sum(jnp.square(x), axis=axis, keepdims=True)
+    return x * lax.rsqrt(jnp.maximum(squares, L2_NORM_FLOOR**2))
 
 
 def gelu(x: jax.Array) -> jax.Array:

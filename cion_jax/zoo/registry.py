@@ -1,4 +1,4 @@
-"""The models by name. An architecture joins with its table of specs: one line below."""
+"""The models by name. An architecture joins with its table of specs: one name below."""
 
 import difflib
 from types import MappingProxyType
@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cion_jax.core.errors import UserError
-from cion_jax.zoo import ghostnet, resnet, vit
+from cion_jax.zoo import convnext, edgenext, ghostnet, resnet, swin, vit
 from cion_jax.zoo.layers import Dtype
 from cion_jax.zoo.spec import ModelSpec
 
-_SPECS = MappingProxyType(
-    {spec.name: spec for table in (vit.SPECS, resnet.SPECS, ghostnet.SPECS) for spec in table}
-)
+_FAMILIES = (vit, swin, resnet, convnext, edgenext, ghostnet)
+_SPECS = MappingProxyType({spec.name: spec for family in _FAMILIES for spec in family.SPECS})
 
 MODELS: tuple[str, ...] = tuple(_SPECS)
 

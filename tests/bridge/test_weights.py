@@ -11,7 +11,10 @@ from cion_jax.core.errors import UserError
 from tests.parity import weights
 
 # The larger members of a family have the same layers, only more and wider.
-ONE_OF_EACH = ("vit_tiny", "resnet18", "resnet50_ibn", "ghostnet_0_5")
+ONE_OF_EACH = (
+    *("vit_tiny", "swin_tiny", "resnet18", "resnet50_ibn", "convnext_tiny"),
+    *("edgenext_x_small", "ghostnet_0_5"),
+)
 
 
 def official(name):
@@ -68,6 +71,21 @@ def test_counters_and_half_precision_are_accepted():
     kernel = variables["params"]["conv1"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), given["conv1.weight"], rtol=0.01)
+
+
+def test_window_indices_may_be_absent_but_not_others():
+    given = official("swin_tiny")
+    indices = [key for key in given if key.endswith("relative_position_index")]
+    assert len(indices) == 12
+    without = {key: value for key, value in given.items() if key not in indices}
+    ours = bridge.from_torch("swin_tiny", without)
+    theirs = bridge.from_torch("swin_tiny", given)
+    assert jax.tree.all(jax.tree.map(np.array_equal, ours, theirs))
+    given[indices[3]] = given[indices[3]].T
+    given[indices[5]] = np.zeros((49, 49), np.int64)
+    with pytest.raises(UserError, match="swin_tiny, 2 differences") as caught:
+        bridge.from_torch("swin_tiny", given)
+    assert all(f"other values: {indices[i]}" in str(caught.value) for i in (3, 5))
 
 
 def test_all_differences_are_told_at_once():

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 
 from cion_jax import bridge, zoo
-from cion_jax.zoo import vit
+from cion_jax.zoo import edgenext, vit
 from tests.parity import weights
 
 SIZES = tuple(weights.INPUT_SEEDS)
 # Ten seconds and more each on two cores; the same code as their smaller siblings.
 LARGE = (
     "vit_base",
+    "swin_small",
+    "swin_base",
     "resnet101",
     "resnet152",
     "resnet101_ibn",
     "resnet152_ibn",
+    "convnext_small",
+    "convnext_base",
+    "edgenext_base",
     "ghostnet_1_0",
     "ghostnet_1_3",
 )
@@ -58,6 +63,13 @@ def test_vit_position_table_at_other_sizes(size):
     resized = vit.position_table(jnp.asarray(table), size)
     assert resized.shape == expected.shape
     np.testing.assert_allclose(resized, expected, atol=3e-6, err_msg="see the 0.1 in vit.position_table")
+
+
+def test_edgenext_fourier_table():
+    with np.load(weights.GOLDEN / "zoo_pieces.npz") as pieces:
+        expected = pieces["edgenext_fourier_64ch/32x16"][0].transpose(1, 2, 0)
+    table = edgenext.fourier_table((32, 16))
+    np.testing.assert_allclose(table, expected, atol=1e-6, err_msg="row channels first; sine before cosine")
 
 
 def test_dino_head_is_the_official_one():

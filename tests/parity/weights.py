@@ -25,11 +25,8 @@ def tables() -> dict:
 
 
 def state_dict(model: str) -> dict[str, np.ndarray]:
-    """The recipe's tensors of a model, official names and order; `relative_position_index` is left out."""
-    tensors = tables()[model]["tensors"]
-    return {
-        key: tensor(key, shape) for key, shape, *_ in tensors if not key.endswith("relative_position_index")
-    }
+    """The recipe's tensors of a model, official names and order."""
+    return {key: tensor(key, shape) for key, shape, *_ in tables()[model]["tensors"]}
 
 
 def tensor(key: str, shape: list[int]) -> np.ndarray:
@@ -37,6 +34,9 @@ def tensor(key: str, shape: list[int]) -> np.ndarray:
     leaf = key.rsplit(".", 1)[-1]
     if leaf == "num_batches_tracked":
         return np.zeros((), np.int64)
+    if leaf == "relative_position_index":
+        with np.load(GOLDEN / "zoo_pieces.npz") as pieces:
+            return pieces["swin_relative_position_index"].astype(np.int64)
     rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))
     if leaf == "running_var":
         return np.float32(0.5) + rng.random(shape, dtype=np.float32)

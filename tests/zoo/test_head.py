@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cion_jax.zoo import DINOHead
-from cion_jax.zoo.head import l2_normalise
+from cion_jax.zoo.layers import l2_normalise
 
 FEATURES = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8)), jnp.float32)
 

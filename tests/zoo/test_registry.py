@@ -40,7 +40,7 @@ def test_half_precision_keeps_float32_parameters_and_statistics(name):
 
 
 def test_names_are_unique_and_the_table_is_frozen():
-    assert len(set(zoo.MODELS)) == len(zoo.MODELS) >= 14
+    assert len(set(zoo.MODELS)) == len(zoo.MODELS) >= 23
     with pytest.raises(dataclasses.FrozenInstanceError):
         zoo.spec("vit_base").embed_dim = 1
 
