@@ -8,13 +8,19 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cion_jax.core.errors import UserError
-from cion_jax.zoo import ghostnet, resnet, vit
+from cion_jax.zoo import fastvit, ghostnet, repvit, resnet, vit, volo
 from cion_jax.zoo.layers import Dtype
 from cion_jax.zoo.spec import ModelSpec
 
-_SPECS = MappingProxyType(
-    {spec.name: spec for table in (vit.SPECS, resnet.SPECS, ghostnet.SPECS) for spec in table}
+_TABLES = (
+    vit.SPECS,
+    resnet.SPECS,
+    ghostnet.SPECS,
+    repvit.SPECS,
+    fastvit.SPECS,
+    volo.SPECS,
 )
+_SPECS = MappingProxyType({spec.name: spec for table in _TABLES for spec in table})
 
 MODELS: tuple[str, ...] = tuple(_SPECS)
 
