@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cion_jax.zoo import ghostnet
+from cion_jax.zoo import ghostnet, layers
 
 PATCH, GRID, NATIVE = 16, (16, 8), (256, 128)
 RESNET_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -214,7 +214,7 @@ class GhostBlock(nn.Module):
         if row.stride > 1:
             self.conv_dw, self.bn_dw = depthwise(inner, row.kernel, row.stride), nn.BatchNorm2d(inner)
         if row.gated:
-            self.se = SqueezeExcite(inner, ghostnet.divisible(inner / 4))
+            self.se = SqueezeExcite(inner, layers.divisible(inner / 4))
         self.ghost2 = GhostModule(inner, outputs, False)
         if row.stride > 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
@@ -243,17 +243,17 @@ class ConvNormRelu(nn.Module):
 class GhostNet(nn.Module):
     def __init__(self, multiplier: float):
         super().__init__()
-        inputs = ghostnet.divisible(16 * multiplier)
+        inputs = layers.divisible(16 * multiplier)
         self.conv_stem, self.bn1 = conv(3, inputs, 3, 2), nn.BatchNorm2d(inputs)
         stages = []
         for rows in ghostnet.STAGES:
             blocks = []
             for row in rows:
-                inner, outputs = (ghostnet.divisible(n * multiplier) for n in (row.inner, row.outer))
+                inner, outputs = (layers.divisible(n * multiplier) for n in (row.inner, row.outer))
                 blocks.append(GhostBlock(inputs, inner, outputs, row))
                 inputs = outputs
             stages.append(nn.Sequential(*blocks))
-        last = ghostnet.divisible(ghostnet.LAST_STAGE * multiplier)
+        last = layers.divisible(ghostnet.LAST_STAGE * multiplier)
         self.blocks = nn.Sequential(*stages, nn.Sequential(ConvNormRelu(inputs, last)))
         self.conv_head = nn.Conv2d(last, ghostnet.EMBED_DIM, 1)
 

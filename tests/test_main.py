@@ -28,7 +28,12 @@ from cion_jax.zoo import registry
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "tests" / "resume" / "tiny_config.py"
 # 16 identities of 2 images make a batch that eight devices share.
-SETTINGS = {"train.curriculum": "((0, 2),)", "train.epochs": 6, "checkpoint.every_steps": 2, "data.threads": 1}
+SETTINGS = {
+    "train.curriculum": "((0, 2),)",
+    "train.epochs": 6,
+    "checkpoint.every_steps": 2,
+    "data.threads": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +224,9 @@ def test_a_value_that_no_run_can_use_is_named_with_its_key(refused, stand_ins, k
         ("synthetic.identities", 0),
     ],
 )
-def test_a_value_out_of_its_range_is_named_before_anything_is_prepared(refused, stand_ins, key, value, tmp_path):
+def test_a_value_out_of_its_range_is_named_before_anything_is_prepared(
+    refused, stand_ins, key, value, tmp_path
+):
     options = {key.replace(".", "__"): value, "data__train": "", "data__cache_dir": tmp_path / "new"}
     holds(refused(**options), key.partition(".")[2], value)
     assert not list(tmp_path.glob("new/data/*"))
@@ -325,7 +332,9 @@ def test_a_corrupt_row_of_figures_is_named(a_run, refused):
     holds(refused(), a_run / "metrics.jsonl", "line 2")
 
 
-def test_a_disk_without_room_for_a_checkpoint_is_told_before_the_run(refused, stand_ins, monkeypatch, tmp_path):
+def test_a_disk_without_room_for_a_checkpoint_is_told_before_the_run(
+    refused, stand_ins, monkeypatch, tmp_path
+):
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     stand_ins[0] = lambda: pytest.fail("a step was taken")
@@ -380,7 +389,9 @@ def test_what_a_task_raises_decides_the_code(command, monkeypatch, raised, code)
     assert command()[0] == code
 
 
-@pytest.mark.parametrize("raised", [ValueError("a bug"), OSError("a bug"), BrokenPipeError(errno.EPIPE, "pipe")])
+@pytest.mark.parametrize(
+    "raised", [ValueError("a bug"), OSError("a bug"), BrokenPipeError(errno.EPIPE, "pipe")]
+)
 def test_mistakes_of_the_program_keep_their_traceback(command, monkeypatch, raised):
     def run(config, workdir):
         raise raised

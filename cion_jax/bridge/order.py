@@ -47,6 +47,30 @@ _SIBLINGS = {
         ),
         *("ghost2", "primary_conv", "cheap_operation", "shortcut", "conv_head"),
     ),
+    "repvit": (
+        *("features", "token_mixer", "channel_mixer", "m", "conv_reduce", "conv_expand"),
+        *("conv", "c", "conv1", "bn"),
+    ),
+    "fastvit": (
+        *("patch_embed", "network", "conv_exp", "pe", "layer_scale", "layer_scale_1", "layer_scale_2"),
+        *(
+            "norm",
+            "token_mixer",
+            "mixer",
+            "qkv",
+            "convffn",
+            "se",
+            "reduce",
+            "expand",
+            "lkb_origin",
+            "small_conv",
+        ),
+        *("rbr_skip", "rbr_conv", "rbr_scale", "conv", "bn", "fc1", "fc2", "proj"),
+    ),
+    "volo": (
+        *("pos_embed", "cls_token", "patch_embed", "conv", "network", "post_network"),
+        *("norm1", "v", "kv", "q", "attn", "qkv", "norm2", "mlp", "fc1", "fc2", "proj", "norm"),
+    ),
     "head": ("mlp", "last_layer", "weight_g", "weight_v"),
 }
 

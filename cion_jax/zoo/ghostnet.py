@@ -48,12 +48,6 @@ LAST_STAGE = 960
 EMBED_DIM = 1280
 
 
-def divisible(channels: float) -> int:
-    """The multiple of 4 nearest to `channels`, at least 4 and not below 0.9 of it."""
-    rounded = max(4, int(channels + 2) // 4 * 4)
-    return rounded + 4 if rounded < 0.9 * channels else rounded
-
-
 class GhostModule(nn.Module):
     """A 1x1 convolution to half of `features`, and a depthwise 3x3 of its result as the other half."""
 
@@ -73,20 +67,6 @@ class GhostModule(nn.Module):
         return jnp.concatenate([primary, cheap], axis=-1)[..., : self.features]
 
 
-class SqueezeExcite(nn.Module):
-    """Multiplies the channels by a gate computed from their means; `hidden` units between."""
-
-    hidden: int
-    dtype: layers.Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.Conv, use_bias=True, dtype=self.dtype)
-        gate = layers.global_average(x)[:, None, None]
-        gate = nn.relu(conv(self.hidden, name="conv_reduce")(gate))
-        return x * layers.hard_sigmoid(conv(x.shape[-1], name="conv_expand")(gate))
-
-
 class GhostBlock(nn.Module):
     """Ghost module, strided depthwise convolution where stride > 1, gate, ghost module; plus a shortcut."""
 
@@ -97,7 +77,7 @@ class GhostBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         row = self.row
-        inner, outer = (divisible(n * self.multiplier) for n in (row.inner, row.outer))
+        inner, outer = (layers.divisible(n * self.multiplier) for n in (row.inner, row.outer))
         conv, norm = _makers(self.dtype)
         depthwise = functools.partial(
             conv, kernel_size=row.kernel, stride=row.stride, padding=(row.kernel - 1) // 2
@@ -107,7 +87,7 @@ class GhostBlock(nn.Module):
             y = depthwise(inner, groups=inner, name="conv_dw")(y)
             y = norm(name="bn_dw")(y, train)
         if row.gated:
-            y = SqueezeExcite(divisible(inner / 4), self.dtype, name="se")(y)
+            y = layers.SqueezeExcite(layers.divisible(inner / 4), dtype=self.dtype, name="se")(y)
         y = GhostModule(outer, False, self.dtype, name="ghost2")(y, train)
         channels = x.shape[-1]
         if row.stride > 1 or channels != outer:
@@ -149,13 +129,13 @@ class GhostNet(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         conv, norm = _makers(self.dtype)
         block = nn.remat(GhostBlock, static_argnums=(2,)) if self.remat else GhostBlock
-        x = conv(divisible(16 * self.multiplier), 3, 2, padding=1, name="conv_stem")(images)
+        x = conv(layers.divisible(16 * self.multiplier), 3, 2, padding=1, name="conv_stem")(images)
         x = nn.relu(norm(name="bn1")(x, train))
         for stage, rows in enumerate(STAGES):
             for index, row in enumerate(rows):
                 x = block(row, self.multiplier, self.dtype, name=f"blocks_{stage}_{index}")(x, train)
         last = ConvNormRelu(
-            divisible(LAST_STAGE * self.multiplier), self.dtype, name=f"blocks_{len(STAGES)}_0"
+            layers.divisible(LAST_STAGE * self.multiplier), self.dtype, name=f"blocks_{len(STAGES)}_0"
         )
         x = layers.global_average(last(x, train))
         x = conv(EMBED_DIM, use_bias=True, name="conv_head")(x[:, None, None])

@@ -196,6 +196,34 @@ class BatchNorm(nn.Module):
         return mean, lax.rsqrt(var + BATCH_NORM_EPS) * scale, bias
 
 
+class ConvNorm(nn.Module):
+    """Convolution without bias, then batch norm (`bn`); `conv_name` is what the convolution is called."""
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    conv_name: str = "conv"
+    kernel_init: Initializer = uniform_fan_in
+    scale_init: Initializer = nn.initializers.ones
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        conv = Conv(
+            self.features,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.groups,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            name=self.conv_name,
+        )
+        return BatchNorm(self.dtype, self.scale_init, name="bn")(conv(x), train)
+
+
 class InstanceNorm(nn.Module):
     """Normalises each channel of each image over its own pixels, always; there are no running statistics."""
 
@@ -282,6 +310,12 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
     return jnp.clip(x + 3, 0, 6) / 6
 
 
+def divisible(channels: float) -> int:
+    """The multiple of 4 nearest to `channels`, at least 4 and not below 0.9 of it."""
+    rounded = max(4, int(channels + 2) // 4 * 4)
+    return rounded + 4 if rounded < 0.9 * channels else rounded
+
+
 def max_pool_3x3(x: jax.Array) -> jax.Array:
     """3x3 maximum with stride 2 and padding 1 (of -inf): [b, h, w, c] -> [b, ceil(h/2), ceil(w/2), c].
 
@@ -297,6 +331,27 @@ def max_pool_3x3(x: jax.Array) -> jax.Array:
 def global_average(x: jax.Array) -> jax.Array:
     """Mean over the pixels, summed in float32: [b, h, w, c] -> [b, c] in x's dtype."""
     return jnp.mean(x, (1, 2), dtype=jnp.float32).astype(x.dtype)
+
+
+class SqueezeExcite(nn.Module):
+    """Multiplies the channels by a gate computed from their means over the image; `hidden` units between.
+
+    Attributes:
+      gate: from the last convolution's output to the factor.
+      prefix: of the names of the two convolutions, `reduce` and `expand`.
+    """
+
+    hidden: int
+    gate: Callable[[jax.Array], jax.Array] = hard_sigmoid
+    prefix: str = "conv_"
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
+        y = global_average(x)[:, None, None]
+        y = nn.relu(conv(self.hidden, name=f"{self.prefix}reduce")(y))
+        return x * self.gate(conv(x.shape[-1], name=f"{self.prefix}expand")(y))
 
 
 class DropPath(nn.Module):

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cion_jax.core.errors import UserError
-from cion_jax.zoo import convnext, edgenext, ghostnet, resnet, swin, vit
+from cion_jax.zoo import convnext, edgenext, fastvit, ghostnet, repvit, resnet, swin, vit, volo
 from cion_jax.zoo.layers import Dtype
 from cion_jax.zoo.spec import ModelSpec
 
-_FAMILIES = (vit, swin, resnet, convnext, edgenext, ghostnet)
+_FAMILIES = (vit, swin, volo, resnet, convnext, edgenext, ghostnet, repvit, fastvit)
 _SPECS = MappingProxyType({spec.name: spec for family in _FAMILIES for spec in family.SPECS})
 
 MODELS: tuple[str, ...] = tuple(_SPECS)

@@ -154,6 +154,41 @@ def test_default_start_is_uniform_by_fan_in(layer, shape):
         assert stats.kstest(np.ravel(leaf), stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
 
 
+def test_widths_are_multiples_of_four_near_the_wish():
+    assert [layers.divisible(n) for n in (1, 8, 8.8, 9.9, 20.8, 6)] == [4, 8, 8, 12, 20, 8]
+    assert all(layers.divisible(n) % 4 == 0 and layers.divisible(n) >= 0.9 * n for n in range(1, 500))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names", "gate"),
+    [
+        ({}, ("conv_reduce", "conv_expand"), layers.hard_sigmoid),
+        ({"gate": nn.sigmoid, "prefix": ""}, ("reduce", "expand"), special.expit),
+    ],
+)
+def test_squeeze_and_excite(arguments, names, gate):
+    x = normal(2, 3, 4, 5)
+    layer = layers.SqueezeExcite(2, **arguments)
+    variables = layer.init(jax.random.key(0), x)
+    (w1, b1), (w2, b2) = (
+        (variables["params"][n]["kernel"][0, 0], variables["params"][n]["bias"]) for n in names
+    )
+    factor = gate(np.maximum(x.mean((1, 2)) @ w1 + b1, 0) @ w2 + b2)
+    np.testing.assert_allclose(layer.apply(variables, x), x * factor[:, None, None], atol=1e-5)
+
+
+def test_conv_norm_is_a_convolution_then_batch_norm():
+    x = normal(2, 5, 4, 3)
+    layer = layers.ConvNorm(6, 3, 2, 1, conv_name="c", scale_init=nn.initializers.zeros)
+    variables = layer.init(jax.random.key(0), x, False)
+    assert not np.any(variables["params"]["bn"]["scale"])
+    variables["params"]["bn"] = {"scale": normal(6), "bias": normal(6)}
+    conv = layers.Conv(6, 3, 2, 1).apply({"params": variables["params"]["c"]}, x)
+    norm = {"params": variables["params"]["bn"], "batch_stats": variables["batch_stats"]["bn"]}
+    expected = layers.BatchNorm().apply(norm, conv, False)
+    np.testing.assert_allclose(layer.apply(variables, x, False), expected, atol=1e-6)
+
+
 def test_apart_in_backward_changes_no_gradient_and_hides_no_infinity():
     def loss(x, apart):
         for _ in range(3):

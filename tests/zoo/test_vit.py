@@ -1,4 +1,4 @@
-"""ViT: shapes, position table, start, recomputation, stochastic depth. Values: tests/parity/test_zoo.py."""
+"""ViT: position table, start, recomputation, stochastic depth. Values: tests/parity/test_zoo.py."""
 
 import jax
 import jax.numpy as jnp
@@ -51,13 +51,6 @@ def test_position_table_is_untouched_at_its_own_size_only():
     assert moved.shape == table.shape
     assert not np.allclose(moved, table)
     np.testing.assert_array_equal(moved[:, 0], table[:, 0])
-
-
-@pytest.mark.parametrize(("old", "new"), [(16, 8), (8, 4), (16, 24), (8, 8), (16, 1)])
-def test_resize_keeps_constants_and_hits_four_taps(old, new):
-    matrix = vit.bicubic_matrix(old, new)
-    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
-    assert ((matrix != 0).sum(1) <= 4).all()
 
 
 def test_stochastic_depth_needs_its_rng_and_changes_training_only(variables):
