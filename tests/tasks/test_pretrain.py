@@ -1,33 +1,54 @@
-"""The task as a whole on one device, with everything real but the size; exact resumption is tested in tests/resume."""
+"""The wiring of the task on one device. Crops and update are stand-ins that compile at once, the rest is real.
 
+The real update, its one compilation per phase and exact resumption are tested in tests/resume.
+"""
+
+import functools
 import json
 import sys
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import pytest
 from safetensors import safe_open
 
 from cion_jax import zoo
 from cion_jax.core import mesh as meshes
 from cion_jax.data.importers import synthetic
+from cion_jax.methods.distill import Distill
 from cion_jax.tasks import pretrain, settings
 from cion_jax.zoo import registry
 from tests.resume import tiny_config
 
-STEPS = 6
-PEOPLE, BATCH = 16, 16
+STEPS = 8
+PEOPLE, BATCH = 12, 16
+
+
+def stand_in(self, state, views, key, *, images_per_identity, schedule_offset=0):
+    """Takes a step that shows what it was given."""
+    assert views["global"].shape == (BATCH, 2, 32, 32, 3)
+    assert views["local"].shape == (BATCH, 1, 32, 32, 3)
+    shown = {"loss": jnp.mean(views["global"]), "skipped_in_row": state.skipped_in_row}
+    shown |= {"n": jnp.float32(images_per_identity), "offset": jnp.float32(schedule_offset)}
+    return state.replace(step=state.step + 1), shown
+
+
+def plain_crops(key, images, sizes, *, policy, dtype):
+    """Views that are the pictures, a little brighter at every step."""
+    views = images[:, None, :32, :32].astype(dtype) / 255 + jax.random.uniform(key)
+    return jnp.repeat(views, 2, axis=1), jnp.repeat(views, policy.local_count, axis=1)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run over two phases: its wiring, the update programs by phase, its folder, and what it said."""
+    """A run over two phases: its wiring, its folder, and what it said."""
     folder = tmp_path_factory.mktemp("pretrain")
     runs, said = [], []
     with pytest.MonkeyPatch.context() as monkeypatch:
         for place, name in ((registry, "_SPECS"), (registry, "MODELS"), (zoo, "MODELS"), (sys, "path")):
             monkeypatch.setattr(place, name, type(getattr(place, name))(getattr(place, name)))
         make_mesh, rows, init = meshes.make_mesh, synthetic.rows, pretrain._Run.__init__
+        real_step = Distill.step
         monkeypatch.setattr(meshes, "make_mesh", lambda fsdp: make_mesh(fsdp, jax.devices()[:1]))
         # Started processes cost more than these few pictures.
         monkeypatch.setattr(synthetic, "rows", lambda spec, workers, **kw: rows(spec, workers=0, **kw))
@@ -35,6 +56,7 @@ def finished(tmp_path_factory):
 
         def remembered(self, *arguments):
             init(self, *arguments)
+            self.real_step = functools.partial(real_step, self.method)
             runs.append(self)
 
         monkeypatch.setattr(pretrain._Run, "__init__", remembered)
@@ -45,7 +67,10 @@ def finished(tmp_path_factory):
         config.train.steps = STEPS
         config.eval.every_epochs = 0.0
         config.checkpoint.every_steps = 0
-        # Lets two phases of different length alternate within a few steps.
+        config.optimizer.schedule = "official"
+        monkeypatch.setattr(Distill, "step", stand_in)
+        monkeypatch.setattr(pretrain, "multi_crop", plain_crops)
+        # This process has eight devices, the run has one.
         monkeypatch.setattr(settings, "batch_multiple", lambda config: 4)
         (folder / "run").mkdir()
         pretrain.run(config, folder / "run")
@@ -53,27 +78,52 @@ def finished(tmp_path_factory):
         yield run, folder / "run", said
 
 
-def test_the_update_compiles_once_per_phase(finished):
-    run, _, _ = finished
-    phases = run.curriculum.phases
-    assert [p.images_per_identity for p in phases] == [2, 4]
-    steps = [p.last_step - p.first_step for p in phases]
-    assert min(steps) >= 2, f"a phase of one step shows nothing: {steps}"
-    programs = run.compiled_updates
-    assert programs.cache_info().currsize == len(phases)
-    compiled = [programs(phase)._cache_size() for phase in phases]
-    assert compiled == [1, 1], f"compilations of the update by phase: {compiled}; one each is promised"
-    assert programs.cache_info().currsize == len(phases), "a phase was asked for that has no program"
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_every_step_has_a_row_and_the_ends_are_evaluated(finished):
+def test_every_phase_has_one_program(finished):
+    run, folder, _ = finished
+    phases, programs = run.curriculum.phases, run.compiled_updates
+    assert [(p.images_per_identity, p.first_step, p.last_step) for p in phases] == [(2, 0, 5), (4, 5, STEPS)]
+    assert [programs(phase)._cache_size() for phase in phases] == [1, 1], (
+        "compilations of the update by phase"
+    )
+    assert programs.cache_info().currsize == 2
+    assert [row["n"] for row in rows_of(folder) if "n" in row] == [2.0] * 5 + [4.0] * 3
+
+
+def test_the_official_schedule_counts_epochs_of_the_first_phase(finished):
     _, folder, _ = finished
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    # Phase two begins after one epoch of five steps; in its own epochs of six that would be step six.
+    assert [row["offset"] for row in rows_of(folder) if "offset" in row] == [0.0] * 5 + [1.0] * 3
+
+
+def test_every_step_has_a_row_and_batch_of_its_own_and_the_ends_are_evaluated(finished):
+    _, folder, _ = finished
+    rows = rows_of(folder)
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, STEPS + 1))
     assert [row["step"] for row in rows if "mAP" in row] == [0, STEPS]
-    monitors = {"teacher_entropy", "center_norm", "teacher_kl_uniform", "grad_norm", "lr", "skipped"}
-    assert monitors <= rows[1].keys()
-    assert all(row["skipped"] == 0 and np.isfinite(row["loss"]) for row in rows if "loss" in row)
+    for name in ("loss", "data_order"):
+        assert len({row[name] for row in rows if "loss" in row}) == STEPS, f"{name} comes twice"
+
+
+def test_the_real_update_gives_back_a_state_of_the_same_types(finished):
+    """A weak type or another dtype would compile the second step anew."""
+    run, _, _ = finished
+    state = jax.eval_shape(lambda k: run.method.init(k, (32, 32)), jax.random.key(0))
+    views = {
+        name: jax.ShapeDtypeStruct((BATCH, count, 32, 32, 3), jnp.float32)
+        for name, count in (("global", 2), ("local", 1))
+    }
+    after, metrics = jax.eval_shape(
+        lambda s, v, k: run.real_step(s, v, k, images_per_identity=2), state, views, jax.random.key(0)
+    )
+    kinds = [[(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)] for tree in (state, after)]
+    assert jax.tree.structure(state) == jax.tree.structure(after)
+    assert kinds[0] == kinds[1]
+    assert {"loss", "skipped", "skipped_in_row", "teacher_entropy", "teacher_kl_uniform"} <= metrics.keys()
+    assert {"center_norm", "grad_norm", "lr"} <= metrics.keys()
 
 
 def test_the_outputs_of_a_run_are_there(finished):

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -30,7 +32,7 @@ def test_what_the_backward_pass_keeps_grows_with_the_layers_and_nothing_is_compu
     weight = jax.ShapeDtypeStruct((), jnp.float32)
     kept = [memory.traced_bytes(loss(layers), weight) for layers in (1, 2, 3)]
     # Per layer the cosine and the product's other factor, but for the rounding of scalars.
-    assert [round((more - less) / 8e6, 3) for less, more in zip(kept, kept[1:], strict=False)] == [1.0, 1.0]
+    assert [round((more - less) / 8e6, 3) for less, more in itertools.pairwise(kept)] == [1.0, 1.0]
 
 
 @settings(deadline=None, max_examples=200)
