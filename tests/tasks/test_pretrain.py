@@ -1,4 +1,4 @@
-"""The wiring of the task on one device. Crops and update are stand-ins that compile at once, the rest is real.
+"""The wiring of the task on one device. Initial weights, crops and update are stand-ins that compile at once.
 
 The real update, its one compilation per phase and exact resumption are tested in tests/resume.
 """
@@ -39,6 +39,21 @@ def plain_crops(key, images, sizes, *, policy, dtype):
     return jnp.repeat(views, 2, axis=1), jnp.repeat(views, policy.local_count, axis=1)
 
 
+def plain_weights(init):
+    """Weights that compile at once, in the shapes and types of the real ones."""
+
+    def plain(self, key, input_size):
+        shapes = jax.eval_shape(lambda k: init(self, k, input_size), key)
+        waves = [jnp.sin(jnp.arange(s.size) + i) / 9 for i, s in enumerate(jax.tree.leaves(shapes))]
+        leaves = [
+            w.reshape(s.shape).astype(s.dtype) for w, s in zip(waves, jax.tree.leaves(shapes), strict=True)
+        ]
+        state = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+        return state.replace(teacher=state.student)
+
+    return plain
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run over two phases: its wiring, its folder, and what it said."""
@@ -56,7 +71,9 @@ def finished(tmp_path_factory):
 
         def remembered(self, *arguments):
             init(self, *arguments)
+            # Asked for later, when the stand-ins are still in place.
             self.real_step = functools.partial(real_step, self.method)
+            self.real_init = functools.partial(real_init, self.method)
             runs.append(self)
 
         monkeypatch.setattr(pretrain._Run, "__init__", remembered)
@@ -69,6 +86,8 @@ def finished(tmp_path_factory):
         config.checkpoint.every_steps = 0
         config.optimizer.schedule = "official"
         monkeypatch.setattr(Distill, "step", stand_in)
+        real_init = Distill.init
+        monkeypatch.setattr(Distill, "init", plain_weights(real_init))
         monkeypatch.setattr(pretrain, "multi_crop", plain_crops)
         # This process has eight devices, the run has one.
         monkeypatch.setattr(settings, "batch_multiple", lambda config: 4)
@@ -111,7 +130,7 @@ def test_every_step_has_a_row_and_batch_of_its_own_and_the_ends_are_evaluated(fi
 def test_the_real_update_gives_back_a_state_of_the_same_types(finished):
     """A weak type or another dtype would compile the second step anew."""
     run, _, _ = finished
-    state = jax.eval_shape(lambda k: run.method.init(k, (32, 32)), jax.random.key(0))
+    state = jax.eval_shape(lambda k: run.real_init(k, (32, 32)), jax.random.key(0))
     views = {
         name: jax.ShapeDtypeStruct((BATCH, count, 32, 32, 3), jnp.float32)
         for name, count in (("global", 2), ("local", 1))
