@@ -100,8 +100,9 @@ def test_merging_goes_down_first_and_fills_up_odd_maps():
     variables = recipe.variables(module, x)
     even = module.apply(variables, x[:, :, :2])
     joined = np.concatenate([x[0, 0, 0], x[0, 1, 0], x[0, 0, 1], x[0, 1, 1]])
-    normed = (joined - joined.mean()) / np.sqrt(joined.var() + 1e-5)
-    np.testing.assert_allclose(even[0, 0, 0], normed @ variables["params"]["reduction"]["kernel"], atol=1e-5)
+    norm, kernel = variables["params"]["norm"], variables["params"]["reduction"]["kernel"]
+    normed = (joined - joined.mean()) / np.sqrt(joined.var() + 1e-5) * norm["scale"] + norm["bias"]
+    np.testing.assert_allclose(even[0, 0, 0], normed @ kernel, atol=1e-5)
     odd = module.apply(variables, x)
     assert odd.shape == (1, 1, 2, 4)
     filled = module.apply(variables, jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0))))
