@@ -49,7 +49,9 @@ def plain_weights(init):
             w.reshape(s.shape).astype(s.dtype) for w, s in zip(waves, jax.tree.leaves(shapes), strict=True)
         ]
         state = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
-        return state.replace(teacher=state.student)
+        variances = jax.tree.map(jnp.abs, state.student.batch_stats)
+        student = state.student.replace(batch_stats=variances)
+        return state.replace(student=student, teacher=jax.tree.map(jnp.copy, student))
 
     return plain
 
