@@ -1,18 +1,23 @@
 """Between PyTorch and here: names and layouts of weights, and the files that hold them."""
 
 from cion_jax.bridge.files import load_file, load_metadata, save_file
-from cion_jax.bridge.formats import FORMATS, Format, recognise
+from cion_jax.bridge.formats import Format, recognise
+from cion_jax.bridge.loading import Weights, load, read_weights
+from cion_jax.bridge.timm import timm_model
 from cion_jax.bridge.weights import from_torch, head_from_torch, head_to_torch, to_torch
 
 __all__ = [
-    "FORMATS",
     "Format",
+    "Weights",
     "from_torch",
     "head_from_torch",
     "head_to_torch",
+    "load",
     "load_file",
     "load_metadata",
+    "read_weights",
     "recognise",
     "save_file",
+    "timm_model",
     "to_torch",
 ]

@@ -11,12 +11,11 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as save_safetensors
 
+from cion_jax.bridge.formats import unwrap
 from cion_jax.bridge.pickles import read_archive
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_atomically
 
-# Where a checkpoint keeps its weights, tried in this order. "teacher" first: it is what pre-training is for.
-WRAPPERS = ("teacher", "state_dict", "model")
 TORCH_SUFFIXES = (".pth", ".pt")
 _DTYPES = {
     **{f"F{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
@@ -30,8 +29,9 @@ _DTYPES = {
 def load_file(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a weight file as a flat state dict, names as they stand in the file.
 
-    `.safetensors`, or `.pth`/`.pt` in PyTorch's zip format. Of a training checkpoint, a dict of dicts, the
-    entry "teacher", else "state_dict", else "model" is taken. bfloat16 arrives as ml_dtypes.bfloat16.
+    `.safetensors`, or `.pth`/`.pt` in PyTorch's zip format; those from before PyTorch 1.6 need PyTorch. Of a
+    training checkpoint, a dict of dicts, the entry "teacher", else "student", "state_dict" or "model" is taken.
+    bfloat16 arrives as ml_dtypes.bfloat16.
 
     Raises:
       UserError: no such file, an unknown kind, a damaged file, or one that asks for anything but tensors and
@@ -94,23 +94,46 @@ def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _load_torch(path: Path) -> Any:
-    """The unpickled content. PyTorch is not asked even if present: one reader, the same on every machine."""
-    if not zipfile.is_zipfile(path):
+    """The unpickled content. PyTorch reads what is older than its zip format, and nothing else: one reader, the
+    same on every machine."""
+    return read_archive(path) if zipfile.is_zipfile(path) else _load_old_torch(path)
+
+
+def _load_old_torch(path: Path) -> Any:
+    try:
+        import torch
+    except ImportError as error:
         raise UserError(
-            f"{path} is not in PyTorch's zip format (it is older than PyTorch 1.6, or damaged). If you trust "
-            "it, load it with PyTorch and save it again."
-        )
-    return read_archive(path)
+            f"{path} is not in PyTorch's zip format: it is older than PyTorch 1.6, or damaged. With PyTorch "
+            "installed such files are read, as data too."
+        ) from error
+    try:
+        # weights_only: tensors and plain containers; a pickle that asks for more is refused.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler do
+        raise UserError(
+            f"{path} is not in PyTorch's zip format, and PyTorch refuses to read it as an older file of tensors in "
+            f"plain containers: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    return _as_arrays(content)
+
+
+def _as_arrays(content: Any) -> Any:
+    """PyTorch's tensors as NumPy arrays, in dicts of dicts."""
+    if isinstance(content, dict):
+        return {key: _as_arrays(value) for key, value in content.items()}
+    if not hasattr(content, "detach"):
+        return content
+    tensor = content.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        return tensor.float().numpy().astype(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 def _flat(path: Path, content: Any) -> dict[str, np.ndarray]:
     """The state dict inside what a .pth file held."""
-    wrapper = ""
-    while isinstance(content, dict):
-        inner = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
-        if inner is None:
-            break
-        wrapper, content = f"{wrapper}[{inner!r}]", content[inner]
+    entry, content = unwrap(content)
+    wrapper = "".join(f"[{key!r}]" for key in entry)
     if not isinstance(content, dict) or not any(isinstance(value, np.ndarray) for value in content.values()):
         held = (
             f"the keys {list(map(str, content))[:8]}" if isinstance(content, dict) else type(content).__name__

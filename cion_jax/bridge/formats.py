@@ -1,47 +1,158 @@
-"""Which kind of PyTorch weights a state dict holds, told from the prefixes of its names."""
+"""Which kind of PyTorch weights a state dict holds, told from its names, and the backbone's part of it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+# Where a checkpoint keeps its weights, tried in this order. "teacher" first: it is what pre-training is for.
+WRAPPERS = ("teacher", "student", "state_dict", "model")
 
 
 class Format(NamedTuple):
-    """A kind of state dict: what stands before the backbone's and the head's names, and its origin."""
+    """A kind of weights.
 
-    backbone_prefix: str
-    head_prefix: str
+    Attributes:
+      description: one sentence for people.
+      entry: keys that lead to the state dict in a nested checkpoint, for example ("teacher",).
+      prefix: what stands before the backbone's names.
+      names: "official", "timm", or "swin" (Swin as first published).
+      dropped: the other parts of the model that the state dict holds, like "head" or "classifier".
+    """
+
     description: str
+    entry: tuple[str, ...]
+    prefix: str
+    names: str
+    dropped: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.description
 
 
-# Longest prefix first. "module." is what data-parallel training puts in front.
-FORMATS = (
-    Format("module.backbone.", "module.head.", "official pre-training checkpoint, data parallel"),
-    Format("backbone.", "head.", "official pre-training checkpoint"),
-    Format("module.", "module.head.", "backbone, data parallel"),
-    Format("", "head.", "plain backbone"),
+class _Origin(NamedTuple):
+    """What a prefix says: whose checkpoint it is, and which names without the prefix are other parts of it."""
+
+    prefix: str
+    others: str  # regular expression for the start of a name
+    description: str
+    evidence: str = ""  # a name that must be there as well
+
+
+# The first one whose prefix and evidence are found wins. "module." is what data-parallel training puts in front.
+_ORIGINS = (
+    _Origin("module.encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
+    _Origin("encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
+    _Origin("module.backbone.", r"module\.head\.", "an official pre-training checkpoint, data parallel"),
+    _Origin(
+        *("backbone.", r"heads\.|pixel_mean$|pixel_std$", "a FastReID checkpoint"),
+        evidence=r"heads\.|pixel_mean$",
+    ),
+    _Origin("backbone.", r"head\.", "an official pre-training checkpoint"),
+    *(
+        _Origin(
+            f"{module}base.",
+            rf"{re.escape(module)}(classifier|bottleneck|b1|b2)(_\w+)?\.",
+            f"a fine-tuned TransReID checkpoint{', data parallel' * bool(module)}",
+        )
+        for module in ("module.", "")
+    ),
+    _Origin("module.", r"module\.head\.", "a backbone, data parallel"),
+    _Origin("", r"head\.(mlp|last_layer)\.", "a plain backbone"),
 )
+# No backbone has tensors of such names; timm puts the last norm into the head.
+_CLASSIFIER = re.compile(r"(fc|classifier|aux_head|head_dist|head)\.(?!norm\.)")
+
+
+def unwrap(content: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+    """The state dict inside a nested checkpoint, and the keys that lead to it: teacher before student."""
+    entry: tuple[str, ...] = ()
+    while isinstance(content, Mapping):
+        inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        entry, content = (*entry, inner), content[inner]
+    return entry, content
 
 
 def recognise(state_dict: Mapping[str, Any]) -> Format:
-    """The kind of weights: the first of FORMATS whose backbone prefix any name bears."""
-    return next(
-        kind for kind in FORMATS if any(key.startswith(kind.backbone_prefix) for key in (*state_dict, ""))
-    )
+    """The kind of weights; its `description` is a sentence for people.
+
+    Args:
+      state_dict: names to anything, maybe inside the entries of a checkpoint ("teacher", "student", ...).
+    """
+    return split(state_dict)[0]
 
 
-def strip_backbone(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone's entries under plain names, the head's dropped; names without prefix stay as they are."""
-    kind = recognise(state_dict)
-    return {
-        key.removeprefix(kind.backbone_prefix): value
-        for key, value in state_dict.items()
-        if not key.startswith(kind.head_prefix)
+def split(content: Mapping[str, Any]) -> tuple[Format, dict[str, Any]]:
+    """The kind of weights, and the backbone's entries without prefix; other known parts are left out.
+
+    Names that belong to nothing known stay as they are, so that a strict reader finds them.
+    """
+    entry, state_dict = unwrap(content)
+    origin = next(origin for origin in _ORIGINS if _fits(origin, state_dict))
+    others = dict.fromkeys(key for key in state_dict if _is_other(origin, key))
+    backbone = {
+        key.removeprefix(origin.prefix): value for key, value in state_dict.items() if key not in others
     }
+    classifier = [key for key in backbone if _CLASSIFIER.match(key)]
+    for key in classifier:
+        del backbone[key]
+    names, dropped = _names(backbone), (_parts(others), _parts(classifier))
+    text = _sentence(entry, origin, names, dropped)
+    if names == "timm" and "stem.conv1.c.weight" in backbone:
+        text += " timm's RepViT gates its squeeze-and-excite layers by a sigmoid, this one by a hard sigmoid."
+    return Format(text, entry, origin.prefix, names, tuple(dict.fromkeys(dropped[0] + dropped[1]))), backbone
 
 
 def strip_head(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The head's entries under plain names ("mlp.0.weight"), the backbone's dropped."""
+    """The DINO head's entries under plain names ("mlp.0.weight"), the backbone's dropped."""
+    _, state_dict = unwrap(state_dict)
     for prefix in ("module.head.", "head."):
         found = {key.removeprefix(prefix): v for key, v in state_dict.items() if key.startswith(prefix)}
         if found:
             return found
     return dict(state_dict)
+
+
+def _fits(origin: _Origin, names: Iterable[str]) -> bool:
+    has_prefix = not origin.prefix or any(name.startswith(origin.prefix) for name in names)
+    return has_prefix and (not origin.evidence or any(re.match(origin.evidence, name) for name in names))
+
+
+def _is_other(origin: _Origin, name: str) -> bool:
+    """Whether a name is that of a known part besides the backbone; where none are listed, all without prefix."""
+    if origin.others:
+        return re.match(origin.others, name) is not None
+    return not name.startswith(origin.prefix)
+
+
+def _names(backbone: Mapping[str, Any]) -> str:
+    """Whose names they are, where the names differ."""
+    if any(re.match(r"stages\.\d+\.(blocks|downsample)\.", name) for name in backbone):
+        return "timm"
+    if any(name.endswith(".relative_position_bias_table") for name in backbone) and "norm.weight" in backbone:
+        first = any(name.startswith("layers.0.downsample.") for name in backbone)
+        return "swin" if first else "timm"
+    return "official"
+
+
+def _parts(keys: Iterable[str]) -> tuple[str, ...]:
+    """First words of names, once each: "head", "classifier"."""
+    return tuple(dict.fromkeys(key.removeprefix("module.").split(".")[0] for key in keys))
+
+
+def _sentence(
+    entry: tuple[str, ...], origin: _Origin, names: str, parts: tuple[tuple[str, ...], tuple[str, ...]]
+) -> str:
+    text = f"This is {origin.description}"
+    text += {
+        "official": "",
+        "timm": ", under timm's names",
+        "swin": ", under the names of Swin's first publication",
+    }[names]
+    if entry:
+        text += f", from the entry {' / '.join(map(repr, entry))}"
+    others, classifier = parts
+    left_out = [", ".join(others)] if others else []
+    left_out += [f"the classifier {', '.join(classifier)}"] if classifier else []
+    return text + (f"; left out: {' and '.join(left_out)}." if left_out else ".")

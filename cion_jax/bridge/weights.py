@@ -11,23 +11,25 @@ import numpy as np
 from flax import traverse_util
 
 from cion_jax import zoo
-from cion_jax.bridge import names, order
-from cion_jax.bridge.formats import strip_backbone, strip_head
+from cion_jax.bridge import formats, names, order, tables, timm
 from cion_jax.core.errors import UserError
 
 StateDict = dict[str, np.ndarray]
 _Shapes = dict[names.Path, tuple[int, ...]]
+NAMINGS = ("official", "timm", "fastreid")
 
 
-def from_torch(name: str, state_dict: Mapping[str, Any]) -> dict:
-    """Variables of the model `name` from an official state dict.
+def from_torch(name: str, state_dict: Mapping[str, Any], *, resize: tables.Resize = False) -> dict:
+    """Variables of the model `name` from PyTorch's weights.
 
     Args:
       name: one of zoo.MODELS.
-      state_dict: official names (prefixes that `recognise` knows are taken off, entries of a head dropped)
-      to arrays
-        in PyTorch's layout. `num_batches_tracked`, `relative_position_index` and layers that the backbone never
-        runs may be there or not.
+      state_dict: names to arrays in PyTorch's layout, of any kind that `recognise` tells apart: official, with or
+        without the entries and prefixes of training checkpoints, TransReID, LUP, FastReID, timm. Heads and
+        classifiers are left out. `num_batches_tracked`, `relative_position_index` and layers that the backbone
+        never runs may be there or not.
+      resize: whether position tables (ViT, VOLO) and relative ones (Swin) of another size are resized. For a
+        ViT's table of unusual shape the (rows, columns) that it has, like (24, 8).
 
     Returns:
       {"params": ..., "batch_stats": ...} of float32 NumPy arrays; batch_stats is {} without batch norm.
@@ -36,17 +38,57 @@ def from_torch(name: str, state_dict: Mapping[str, Any]) -> dict:
       UserError: tensors are missing, surplus, of another shape or not numbers, or an index of relative positions
         is another than ours; all are listed at once.
     """
-    family = zoo.spec(name).family
-    return _import(name, family, _backbone_shapes(name), strip_backbone(state_dict))
+    family, shapes = zoo.spec(name).family, _backbone_shapes(name)
+    return _import(name, family, shapes, official_entries(name, state_dict), resize)
 
 
-def to_torch(name: str, variables: Mapping[str, Any]) -> StateDict:
-    """The official state dict of a model, keys in official order; inverse of `from_torch`, bit for bit.
+def to_torch(name: str, variables: Mapping[str, Any], names: str = "official") -> StateDict:
+    """The state dict of a model; inverse of `from_torch`, bit for bit.
+
+    Args:
+      name: one of zoo.MODELS.
+      variables: of that model.
+      names: "official" (keys in official order), "timm" (see `timm_model`), or "fastreid" (the ResNets).
 
     Raises:
       ValueError: the variables are not those of this model; all differences are listed.
+      UserError: no such naming, or the model has no counterpart there.
     """
-    return _export(name, zoo.spec(name).family, _backbone_shapes(name), variables)
+    family = zoo.spec(name).family
+    if names not in NAMINGS:
+        raise UserError(f"names={names!r} is none of {', '.join(NAMINGS)}.")
+    if names == "timm":
+        timm.timm_model(name)
+    if names == "fastreid" and family != "resnet":
+        raise UserError(f"{name} has no counterpart in FastReID; of this zoo it has the ResNets.")
+    state_dict = _export(name, family, _backbone_shapes(name), variables)
+    if names == "timm":
+        renamed = timm.timm_names(family, state_dict)
+        return {renamed[key]: value for key, value in state_dict.items() if key in renamed}
+    prefix = "backbone." if names == "fastreid" else ""
+    return {f"{prefix}{key}": value for key, value in state_dict.items()}
+
+
+def official_entries(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The backbone's entries of a state dict under official names; those of nothing known as they are."""
+    family = zoo.spec(name).family
+    kind, entries = formats.split(content)
+    if kind.names == "swin":
+        # Masks of shifted windows were saved then; they follow from the size of the image.
+        entries = {k: v for k, v in entries.items() if not k.endswith(".attn_mask")}
+        return {("norm3." + k[5:] if k.startswith("norm.") else k): v for k, v in entries.items()}
+    if kind.names == "timm":
+        keys = [names.torch_key(path) for path in _backbone_shapes(name)]
+        keys += order.constants(keys)
+        official = {new: old for old, new in timm.timm_names(family, keys).items()}
+        return {official.get(key, key): value for key, value in entries.items()}
+    return entries
+
+
+def complaints(name: str, content: Mapping[str, Any]) -> list[str]:
+    """What keeps a state dict from being the weights of `name`, one line each; tables of other sizes do not."""
+    shapes = _backbone_shapes(name)
+    return _problems(zoo.spec(name).family, shapes, official_entries(name, content), True)[1]
 
 
 def head_from_torch(state_dict: Mapping[str, Any]) -> dict:
@@ -58,7 +100,7 @@ def head_from_torch(state_dict: Mapping[str, Any]) -> dict:
     Raises:
       UserError: as for `from_torch`.
     """
-    state_dict = strip_head(state_dict)
+    state_dict = formats.strip_head(state_dict)
     return _import("a DINO head", "head", _head_shapes(_head_of_torch(state_dict)), state_dict)
 
 
@@ -100,28 +142,52 @@ def _shapes(variables: Mapping[str, Any]) -> _Shapes:
     return {path: tuple(leaf.shape) for path, leaf in traverse_util.flatten_dict(variables).items()}
 
 
-def _import(what: str, family: str, shapes: _Shapes, state_dict: Mapping[str, Any]) -> dict:
-    wanted = {names.torch_key(path): path for path in shapes}
-    given = {key: np.asarray(v) for key, v in state_dict.items() if not order.is_not_carried(family, key)}
-    problems = _differences(
-        {key: names.torch_shape(path, shapes[path]) for key, path in wanted.items()},
-        {key: value.shape for key, value in given.items()},
-    )
+def _import(
+    what: str,
+    family: str,
+    shapes: _Shapes,
+    state_dict: Mapping[str, Any],
+    resize: tables.Resize = False,
+) -> dict:
+    given, problems = _problems(family, shapes, state_dict, resize)
+    if problems:
+        raise UserError(_complaint(f"These are not the weights of {what}", problems))
+    flat = {
+        path: names.from_torch_layout(path, given[names.torch_key(path)].astype(np.float32))
+        for path in shapes
+    }
+    return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat)}
+
+
+def _problems(
+    family: str, shapes: _Shapes, state_dict: Mapping[str, Any], resize: tables.Resize
+) -> tuple[StateDict, list[str]]:
+    """The tensors to take over, tables resized if so wished, and all that is wrong with them."""
+    wanted = {names.torch_key(path): names.torch_shape(path, shape) for path, shape in shapes.items()}
+    state_dict = {key: np.asarray(value) for key, value in state_dict.items()}
+    given = {key: value for key, value in state_dict.items() if not order.is_not_carried(family, key)}
+    other_size = [
+        key for key in wanted if tables.is_table(key) and key in given and given[key].shape != wanted[key]
+    ]
+    if resize:
+        for key in other_size:
+            new = tables.resized(key, given[key], wanted[key], resize)
+            given[key] = given[key] if new is None else new
+    problems = _differences(wanted, {key: value.shape for key, value in given.items()})
     problems += [
         f"not floating point: {key} is {value.dtype}"
         for key, value in given.items()
         if key in wanted and not jnp.issubdtype(value.dtype, jnp.floating)
     ]
+    # An index goes with the size of its table.
     problems += [
         f"other values: {key} numbers the places of a window in another way"
         for key in order.wrong_constants(state_dict)
+        if not (resize and tables.window_of(state_dict[key]))
     ]
-    if problems:
-        raise UserError(_complaint(f"These are not the weights of {what}", problems))
-    flat = {
-        path: names.from_torch_layout(path, given[key].astype(np.float32)) for key, path in wanted.items()
-    }
-    return {"params": {}, "batch_stats": {}, **traverse_util.unflatten_dict(flat)}
+    if other_size and not resize:
+        problems.append("position tables learned at another size are resized on request: resize=True")
+    return given, problems
 
 
 def _export(what: str, family: str, shapes: _Shapes, variables: Mapping[str, Any]) -> StateDict:

@@ -12,12 +12,12 @@ def resize(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
         return jnp.einsum("ih,jw,ahwc->aijc", rows, columns, table.astype(jnp.float32))
 
 
-def bicubic_matrix(old: int, new: int) -> np.ndarray:
+def bicubic_matrix(old: int, new: int, *, margin: float = 0.1) -> np.ndarray:
     """Weights [new, old] of a cubic resize: a = -0.75, 4 taps, clamped at the border, no antialiasing.
 
-    The coordinate of output d is (d + 0.5)/s - 0.5 with s = (new + 0.1)/old.
+    The coordinate of output d is (d + 0.5)/s - 0.5 with s = (new + margin)/old; a plain resize has no margin.
     """
-    source = (np.arange(new) + 0.5) * (old / (new + 0.1)) - 0.5
+    source = (np.arange(new) + 0.5) * (old / (new + margin)) - 0.5
     first = np.floor(source).astype(int)
     weights = np.zeros((new, old))
     for tap in range(-1, 3):

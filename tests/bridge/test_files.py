@@ -65,6 +65,29 @@ def test_writing_elsewhere_raises(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
+def test_files_older_than_the_zip_format_are_read_by_pytorch_as_data(tmp_path):
+    import pickle
+
+    import torch
+
+    path = tmp_path / "old.pth"
+    state = {key: torch.ones(2, dtype=kind) for key, kind in (("a", torch.float32), ("b", torch.bfloat16))}
+    torch.save({"model": state}, path, _use_new_zipfile_serialization=False)
+    loaded = bridge.load_file(path)
+    assert (loaded["a"].dtype, loaded["b"].dtype) == (np.float32, ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(np.float32(loaded["b"]), [1, 1])
+
+    class Malicious:
+        def __reduce__(self):
+            return open, (str(tmp_path / "witness"), "w")
+
+    path.write_bytes(pickle.dumps({"model": Malicious()}, protocol=2))
+    with pytest.raises(UserError, match="not in PyTorch's zip format"):
+        bridge.load_file(path)
+    assert not (tmp_path / "witness").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
 def test_pytorch_reads_ours_and_we_read_pytorch(tmp_path):
     import torch
 

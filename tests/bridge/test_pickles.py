@@ -79,9 +79,10 @@ def test_a_state_dict(path):
     assert loaded["scalar"] == 4
 
 
-def test_teacher_before_state_dict_before_model(path):
-    inner = {name: dictionary(**{name: tensor()}) for name in ("model", "state_dict", "teacher")}
-    for expected in ("teacher", "state_dict", "model"):
+def test_teacher_before_student_before_others(path):
+    order = ("teacher", "student", "state_dict", "model")
+    inner = {name: dictionary(**{name: tensor()}) for name in reversed(order)}
+    for expected in order:
         assert list(bridge.load_file(archive(path, dictionary(epoch=number(3), **inner)))) == [expected]
         del inner[expected]
 

@@ -54,14 +54,43 @@ def test_variables_work_in_the_model():
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(variables))
 
 
-@pytest.mark.parametrize("prefix", ["module.backbone.", "backbone.", "module."])
-def test_prefixes_are_taken_off_and_heads_dropped(prefix):
+@pytest.mark.parametrize(
+    ("prefix", "other"),
+    [
+        ("module.backbone.", "module.head.mlp.0.weight"),
+        ("backbone.", "head.mlp.0.weight"),
+        ("backbone.", "heads.bottleneck.0.weight"),
+        ("base.", "classifier.weight"),
+        ("module.encoder_q.", "module.encoder_q.fc.0.weight"),
+        ("module.", "module.head.mlp.0.weight"),
+        ("", "fc.weight"),
+    ],
+)
+def test_prefixes_are_taken_off_and_other_parts_dropped(prefix, other):
     plain = official("resnet18")
     wrapped = {prefix + key: value for key, value in plain.items()}
-    head = "module.head." if prefix.startswith("module.") else "head."
-    wrapped[f"{head}mlp.0.weight"] = np.ones((3, 3), np.float32)
+    wrapped[other] = np.ones((3, 3), np.float32)
+    wrapped = {"epoch": 100, "student": {}, "teacher": wrapped}
     ours = bridge.to_torch("resnet18", bridge.from_torch("resnet18", wrapped))
     assert all((ours[key] == plain[key]).all() for key in plain)
+
+
+def test_fastreids_names_are_the_official_ones_behind_a_prefix():
+    given = official("resnet50_ibn")
+    variables = bridge.from_torch("resnet50_ibn", given)
+    theirs = bridge.to_torch("resnet50_ibn", variables, names="fastreid")
+    assert list(theirs) == [f"backbone.{key}" for key in given]
+    assert {"backbone.layer1.0.bn1.IN.weight", "backbone.layer1.0.downsample.1.running_var"} <= set(theirs)
+    back = bridge.from_torch("resnet50_ibn", {"model": theirs | {"heads.weight": np.ones(3)}})
+    assert jax.tree.all(jax.tree.map(np.array_equal, back, variables))
+
+
+def test_names_that_there_are_not():
+    variables = bridge.from_torch("ghostnet_0_5", official("ghostnet_0_5"))
+    with pytest.raises(UserError, match="no counterpart in FastReID"):
+        bridge.to_torch("ghostnet_0_5", variables, names="fastreid")
+    with pytest.raises(UserError, match="'caffe' is none of official, timm, fastreid"):
+        bridge.to_torch("ghostnet_0_5", variables, names="caffe")
 
 
 def test_counters_and_half_precision_are_accepted():
@@ -94,7 +123,7 @@ def test_all_differences_are_told_at_once():
     del given["bn1.bias"]
     given["conv1.weight"] = given["conv1.weight"][:, :1]
     given["bn1.weight"] = np.arange(64)
-    given["classifier.weight"] = np.ones((2, 512), np.float32)
+    given["layer5.weight"] = np.ones((2, 512), np.float32)
     with pytest.raises(UserError) as caught:
         bridge.from_torch("resnet18", given)
     message = str(caught.value)
@@ -103,7 +132,7 @@ def test_all_differences_are_told_at_once():
         "missing: layer1.0.conv1.weight [64, 64, 3, 3] (perhaps layer1.0.conv9.weight)",
         "missing: bn1.bias [64]",
         "surplus: layer1.0.conv9.weight [64, 64, 3, 3] (perhaps layer1.0.conv1.weight)",
-        "surplus: classifier.weight [2, 512]",
+        "surplus: layer5.weight [2, 512]",
         "other shape: conv1.weight is [64, 1, 7, 7], not [64, 3, 7, 7]",
         "not floating point: bn1.weight is int64",
     ):

@@ -1,0 +1,93 @@
+"""From a weight file to a module and its variables in one call."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import linen as nn
+
+from cion_jax import zoo
+from cion_jax.bridge import formats, tables, weights
+from cion_jax.bridge.files import load_file, load_metadata
+from cion_jax.core.errors import UserError
+
+_log = logging.getLogger("cion_jax.bridge")
+
+# Statistics and constants: what a model saves besides its parameters.
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index", "attn_mask")
+# How far a table of another size may move the number of parameters.
+_TABLES_SHARE = 0.05
+
+
+class Weights(NamedTuple):
+    """What a weight file holds.
+
+    Attributes:
+      name: of the model, one of zoo.MODELS.
+      variables: of the model, float32 NumPy arrays.
+      description: which format was recognised, a sentence.
+      metadata: what our own files say of themselves, as text ({} for others).
+    """
+
+    name: str
+    variables: dict
+    description: str
+    metadata: dict[str, str]
+
+
+def load(
+    path: str | Path, name: str | None = None, *, resize: tables.Resize = False
+) -> tuple[nn.Module, dict]:
+    """The module and the variables that a weight file holds: `features = module.apply(variables, images)`.
+
+    Args:
+      path: .safetensors, .pth or .pt, of any kind that `recognise` tells apart; which it was is logged.
+      name: one of zoo.MODELS; our own .safetensors files know it.
+      resize: as for `from_torch`.
+
+    Raises:
+      UserError: a file that cannot be read, a model that is not told (models that fit are proposed) or is not the
+        one in the file, tensors that do not fit.
+    """
+    found = read_weights(path, name, resize=resize)
+    return zoo.create(found.name), found.variables
+
+
+def read_weights(path: str | Path, name: str | None = None, *, resize: tables.Resize = False) -> Weights:
+    """What `load` reads, without building the module. Arguments and errors are those of `load`."""
+    content = load_file(path)
+    metadata = load_metadata(path) if Path(path).suffix == ".safetensors" else {}
+    told = metadata.get("model")
+    if told in zoo.MODELS and name is not None and name != told:
+        raise UserError(f"{path} holds a {told}, as it says itself, not a {name}.")
+    name = name or (told if told in zoo.MODELS else None)
+    if name is None:
+        raise UserError(f"{path} does not say which model it holds: name it. {_proposal(content)}")
+    description = formats.recognise(content).description
+    try:
+        variables = weights.from_torch(name, content, resize=resize)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    _log.info("%s: %s", path, description)
+    return Weights(name, variables, description, metadata)
+
+
+def fitting_models(content: Mapping[str, Any]) -> list[str]:
+    """Names of the models whose tensors a state dict holds, whatever its format."""
+    _, entries = formats.split(content)
+    sizes = (np.size(value) for key, value in entries.items() if not key.endswith(_BUFFERS))
+    count = sum(sizes)
+    # Building a model to compare names takes seconds; its number of parameters is known at once.
+    off = {name: abs(count / zoo.spec(name).parameters - 1) for name in zoo.MODELS}
+    near = [name for name in zoo.MODELS if not off[name]]
+    near = near or [name for name in zoo.MODELS if off[name] < _TABLES_SHARE]
+    return [name for name in near if not weights.complaints(name, content)]
+
+
+def _proposal(content: Mapping[str, Any]) -> str:
+    found = fitting_models(content)
+    if not found:
+        return f"Its tensors are those of no model of the zoo; the models are: {', '.join(zoo.MODELS)}."
+    return f"Its tensors are those of {' or '.join(found)}."
