@@ -42,7 +42,7 @@ def noise(size: tuple[int, int], count: int) -> np.ndarray:
 
 
 def people(size: tuple[int, int], count: int) -> np.ndarray:
-    """Pictures like those of people: a head, a body and legs before a slowly changing ground, uint8 [count, h, w, 3]."""
+    """Pictures somewhat like people: head, body and legs before a slowly changing ground, uint8 [count, h, w, 3]."""
     rng = np.random.default_rng(1)
     height, width = size
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
@@ -67,13 +67,14 @@ def measure(
 ) -> Deviation:
     """The worst deviation of `theirs` from the unfused float32 model, on both kinds of pictures at each batch size."""
     # As the zoo runs it here, not in the forms that exports are traced in: what is checked includes those.
-    ours = jax.jit(function(name, zoo.create(name), variables, interface))
+    module = zoo.create(name)
+    ours = jax.jit(lambda variables, images: function(name, module, variables, interface)(images))
     spec = zoo.spec(name)
     pack = functools.partial(interface.pack, mean=np.float32(spec.mean), std=np.float32(spec.std))
     errors, cosines = [], []
     for pictures in (noise, people):
         images = pack(pictures(interface.input_size, max(BATCHES)))
-        expected = np.asarray(ours(images), np.float64)
+        expected = np.asarray(ours(variables, images), np.float64)
         for batch in BATCHES:
             error, cosine = compare(theirs(images[:batch]), expected[:batch])
             errors.append(error)

@@ -53,7 +53,9 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: tuple[Any, ...], 
             )
             onnx.checker.check_model(model)
         except Exception as error:  # a converter fails in many ways
-            raise UserError(f"jax2onnx could not convert the model: {type(error).__name__}: {error}") from error
+            raise UserError(
+                f"jax2onnx could not convert the model: {type(error).__name__}: {error}"
+            ) from error
     return model
 
 
