@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import flops
 from cion_jax import bridge, zoo
 from cion_jax.zoo import edgenext, vit, volo
 from tests.parity import weights
@@ -61,6 +62,15 @@ def test_features_are_the_official_ones(name):
                 "padding, strides, order of operations or, at 128x64 alone, the position table. "
                 "Find the layer: compare the outputs of submodules with the oracle's debug_stages.json."
             )
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_multiply_accumulates_are_the_official_ones(name):
+    expected = weights.tables()[name]["macs"]
+    counted = flops.forward(zoo.create(name), (1, 256, 128, 3))
+    assert counted == expected, (
+        f"{name}: a layer of another width, stride or count; {counted - expected:+,} in all"
+    )
 
 
 @pytest.mark.parametrize("size", [(128, 64), (384, 128)])
