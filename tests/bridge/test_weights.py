@@ -11,7 +11,10 @@ from cion_jax.core.errors import UserError
 from tests.parity import weights
 
 # The larger members of a family have the same layers, only more and wider.
-ONE_OF_EACH = ("vit_tiny", "resnet18", "resnet50_ibn", "ghostnet_0_5")
+ONE_OF_EACH = (
+    *("vit_tiny", "resnet18", "resnet50_ibn", "ghostnet_0_5"),
+    *("repvit_m0_9", "fastvit_sa12", "volo_d1"),
+)
 
 
 def official(name):
