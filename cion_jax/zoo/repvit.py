@@ -114,9 +114,9 @@ class RepViT(nn.Module):
         return layers.global_average(x)
 
     def _rows(self) -> list[tuple[int, int, bool]]:
-        """(features, stride, gated) of every block. In a stage the first, third, ... of stride 1 are gated.
+        """(features, stride, gated) of every block.
 
-        A last block would be only in the last stage; there the number of blocks is even anyway.
+        Of a stage's blocks of stride 1 the first, third, ... are gated, but never the one at its end.
         """
         rows = []
         for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):

@@ -14,6 +14,7 @@ from tests.parity import weights
 ONE_OF_EACH = (
     *("vit_tiny", "swin_tiny", "resnet18", "resnet50_ibn", "convnext_tiny"),
     *("edgenext_x_small", "ghostnet_0_5"),
+    *("repvit_m0_9", "fastvit_sa12", "volo_d1"),
 )
 
 

@@ -29,7 +29,6 @@ LARGE = (
     "repvit_m1_5",
     "fastvit_s12",
     "fastvit_sa24",
-    "volo_d1",
     "volo_d2",
     "volo_d3",
 )

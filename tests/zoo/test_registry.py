@@ -26,7 +26,9 @@ def test_spec_tells_the_truth(name):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
-@pytest.mark.parametrize("name", ["vit_tiny", "resnet18_ibn", "ghostnet_0_5"])
+@pytest.mark.parametrize(
+    "name", ["vit_tiny", "resnet18_ibn", "ghostnet_0_5", "repvit_m0_9", "fastvit_sa12", "volo_d1"]
+)
 def test_half_precision_keeps_float32_parameters_and_statistics(name):
     module = zoo.create(name, dtype=jnp.bfloat16)
     images = jax.ShapeDtypeStruct((2, 64, 32, 3), jnp.float32)
