@@ -15,7 +15,7 @@ from cion_jax.core.errors import UserError
 # LayerNormalization and the reductions with axes as inputs are in it; ONNX Runtime has it since 1.14.
 OPSET = 18
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "jax2onnx")
-INSTALL = "pip install onnx onnx-ir onnxruntime && pip install --no-deps jax2onnx"
+INSTALL = "pip install onnx onnx-ir onnxruntime && pip install --no-deps 'jax2onnx>=0.17.1,<0.18'"
 
 
 def require_packages() -> None:
@@ -82,7 +82,7 @@ def tidy(model: Any, scratch: Path) -> Any:
     options = _options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(scratch)
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    _session(model.SerializeToString(), options)
     tidied = onnx.load(scratch)
     scratch.unlink()
     used = {node.domain for node in tidied.graph.node}
@@ -107,11 +107,29 @@ def describe(model: Any, about: Mapping[str, Any], name: str) -> None:
 
 
 def runner(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """The file's function, as ONNX Runtime computes it on the CPU."""
+    """The file's function, as ONNX Runtime computes it on the CPU.
+
+    Raises:
+      UserError: ONNX Runtime does not take the file, now or when it runs.
+    """
+    session = _session(str(path), _options())
+
+    def run(images: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(["features"], {"images": images})[0]
+        except Exception as error:  # its errors have no common class
+            raise UserError(f"{path.name} is not kept: ONNX Runtime fails on it ({error})") from error
+
+    return run
+
+
+def _session(model: str | bytes, options: Any) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["features"], {"images": images})[0]
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UserError(f"ONNX Runtime does not take the converted model: {error}") from error
 
 
 def _options() -> Any:
