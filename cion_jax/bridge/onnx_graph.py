@@ -61,14 +61,16 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: tuple[Any, ...], 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """jax2onnx loads its extensions for frameworks that are not there, and logs a traceback for each."""
-    logger = logging.getLogger("jax2onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Errors only: jax2onnx logs a traceback for every framework that it has an extension for and that is not there."""
+    loggers = [logging.getLogger(name) for name in ("jax2onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def tidy(model: Any, scratch: Path) -> Any:
