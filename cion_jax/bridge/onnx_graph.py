@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,10 @@ def _session(model: str | bytes, options: Any) -> Any:
 
 
 def _options() -> Any:
+    """As many threads as the process has cores: left to itself, ONNX Runtime takes and binds those of the machine."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     return options
