@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import augment, flops, loader
+from benchmarks import augment, export, flops, loader
 from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
 
@@ -92,3 +92,26 @@ def test_zoo_benchmark(tmp_path):
     for what in ("forward", "training"):
         assert row[what].keys() == sides
         assert all(figures["median"] > 0 for figures in row[what].values())
+
+
+def test_export_benchmark_begins_with_the_smallest_of_every_family():
+    order = export.by_size()
+    families = len({zoo.spec(name).family for name in zoo.MODELS})
+    assert sorted(order) == sorted(zoo.MODELS)
+    assert len({zoo.spec(name).family for name in order[:families]}) == families
+
+
+def test_export_benchmark_tells_why_a_model_has_no_figures():
+    text = export.markdown([{"model": "vit_tiny", "failed": "jax2onnx could not"}])
+    assert text.splitlines()[-1].startswith("| vit_tiny | - |") and "jax2onnx could not" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax2onnx") is None, reason=export.onnx_graph.INSTALL)
+def test_export_benchmark(tmp_path):
+    file = tmp_path / "export.json"
+    export.main(
+        ["--models", "resnet18", "--size", "64", "32", "--batch", "2", "--rounds", "1", "--json", str(file)]
+    )
+    (row,) = json.loads(file.read_text())["models"]
+    assert row["rates"]["onnx"]["wall"]["median"] > 0 and row["error"] < 1e-3 and row["megabytes"] > 40

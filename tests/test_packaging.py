@@ -93,3 +93,13 @@ def test_the_licence_is_there_in_full(words):
     assert PROJECT["license"] == "Apache-2.0"
     text = (ROOT / "LICENSE").read_text()
     assert words in text and len(re.findall(r"\b\d\. [A-Z]", text)) >= 9
+
+
+def test_the_converter_is_installed_in_the_same_release_everywhere():
+    wanted = parsed(EXTRAS["export"])["jax2onnx"].specifier
+    for file in (".ci/run", "docs/export.md", "cion_jax/bridge/onnx_graph.py"):
+        named = re.findall(r"--no-deps 'jax2onnx([^']+)'", (ROOT / file).read_text())
+        assert named, f"{file} should install jax2onnx without its pins"
+        assert all(Requirement(f"x{text}").specifier == wanted for text in named), (
+            f"{file} names another release"
+        )

@@ -66,9 +66,7 @@ def measure(
     theirs: Callable[[np.ndarray], np.ndarray],
 ) -> Deviation:
     """The worst deviation of `theirs` from the unfused float32 model, on both kinds of pictures at each batch size."""
-    # As the zoo runs it here, not in the forms that exports are traced in: what is checked includes those.
-    module = zoo.create(name)
-    ours = jax.jit(lambda variables, images: function(name, module, variables, interface)(images))
+    ours = _ours(name, interface)
     spec = zoo.spec(name)
     pack = functools.partial(interface.pack, mean=np.float32(spec.mean), std=np.float32(spec.std))
     errors, cosines = [], []
@@ -80,6 +78,13 @@ def measure(
             errors.append(error)
             cosines.append(cosine)
     return Deviation(float(np.max(errors)), float(np.min(cosines)))
+
+
+@functools.cache
+def _ours(name: str, interface: Interface) -> Callable[[Any, np.ndarray], jax.Array]:
+    """(variables, images) -> features, as the zoo runs here: not in the forms that exports are traced in."""
+    module = zoo.create(name)
+    return jax.jit(lambda variables, images: function(name, module, variables, interface)(images))
 
 
 def compare(theirs: np.ndarray, expected: np.ndarray) -> Deviation:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from cion_jax import zoo
-from cion_jax.bridge import agreement, inference, onnx_graph
+from cion_jax.bridge import agreement, inference, onnx_graph, onnx_half
 from cion_jax.bridge.agreement import Deviation
 from cion_jax.bridge.inference import Interface
 from cion_jax.core.commit import source_commit
@@ -53,7 +52,7 @@ def export_onnx(
       input_size: (height, width), fixed in the file.
       l2_normalise: features of length one.
       preprocess: the input is uint8 RGB [batch, height, width, 3] of that size; scaling and normalising are inside.
-      half: weights and products in float16, statistics of norms and softmax in float32; input and output as ever.
+      half: weights and products in float16, statistics of norms and softmax in float32, as input and output are.
       metadata: further properties for the file.
 
     Raises:
@@ -64,8 +63,7 @@ def export_onnx(
     onnx_graph.require_packages()
     start = time.perf_counter()
     path, interface = Path(path), Interface(tuple(input_size), l2_normalise, preprocess)
-    dtype = jnp.float16 if half else jnp.float32
-    module, folded = inference.fused(name, variables, interface.input_size, dtype)
+    module, folded = inference.fused(name, variables, interface.input_size)
     with plain_convolutions():
         model = onnx_graph.convert(
             inference.function(name, module, folded, interface),
@@ -74,8 +72,9 @@ def export_onnx(
         )
     about = _about(name, interface, precision="float16" if half else "float32") | dict(metadata or {})
     with _checked_file(path) as partial:
-        if not half:  # for want of float16 on CPUs it would write conversions around every operator
-            model = onnx_graph.tidy(model, partial)
+        model = onnx_graph.tidy(model, partial)
+        if half:
+            onnx_half.to_half(model)
         onnx_graph.describe(model, about, name)
         partial.write_bytes(model.SerializeToString())
         found = agreement.measure(name, variables, interface, onnx_graph.runner(partial))
@@ -105,7 +104,7 @@ def export_stablehlo(
     start = time.perf_counter()
     path = Path(path)
     interface = Interface(tuple(input_size), l2_normalise, preprocess, channels_first=False)
-    module, folded = inference.fused(name, variables, interface.input_size, jnp.float32)
+    module, folded = inference.fused(name, variables, interface.input_size)
     function = inference.function(name, module, folded, interface)
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct(interface.input_shape(batch), interface.input_dtype)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from flax import traverse_util
 
 from cion_jax import zoo
 from cion_jax.core.errors import UserError
@@ -66,22 +65,18 @@ def function(
     return features
 
 
-def fused(
-    name: str, variables: Mapping[str, Any], input_size: tuple[int, int], dtype: Any
-) -> tuple[nn.Module, dict]:
-    """The model folded for inference, and its variables; kernels in `dtype`, the rest float32.
+def fused(name: str, variables: Mapping[str, Any], input_size: tuple[int, int]) -> tuple[nn.Module, dict]:
+    """The model folded for inference, and its variables.
 
     Raises:
       UserError: no such model, a size that the model does not take.
       ValueError: variables of another model.
     """
-    module, folded = zoo.fuse(name, jax.device_get(dict(variables)), dtype=dtype)
+    module, folded = zoo.fuse(name, jax.device_get(dict(variables)))
     try:
         jax.eval_shape(module.apply, folded, jax.ShapeDtypeStruct((1, *input_size, 3), jnp.float32))
     except ValueError as error:
         raise UserError(
             f"input_size={input_size} does not suit {name} ({error}): take multiples of 32"
         ) from error
-    flat = traverse_util.flatten_dict(folded)
-    flat = {path: leaf.astype(dtype) if path[-1] == "kernel" else leaf for path, leaf in flat.items()}
-    return module, {"params": {}, **traverse_util.unflatten_dict(flat)}
+    return module, folded

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cion_jax.core.errors import UserError
 # LayerNormalization and the reductions with axes as inputs are in it; ONNX Runtime has it since 1.14.
 OPSET = 18
 PACKAGES = ("onnx", "onnx_ir", "onnxruntime", "jax2onnx")
-INSTALL = "pip install onnx onnx-ir onnxruntime && pip install --no-deps jax2onnx"
+INSTALL = "pip install onnx onnx-ir onnxruntime && pip install --no-deps 'jax2onnx>=0.17.1,<0.18'"
 
 
 def require_packages() -> None:
@@ -61,14 +62,16 @@ def convert(function: Callable[[jax.Array], jax.Array], shape: tuple[Any, ...], 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """jax2onnx loads its extensions for frameworks that are not there, and logs a traceback for each."""
-    logger = logging.getLogger("jax2onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Errors only: jax2onnx logs a traceback for every framework that it has an extension for and that is not there."""
+    loggers = [logging.getLogger(name) for name in ("jax2onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def tidy(model: Any, scratch: Path) -> Any:
@@ -82,7 +85,7 @@ def tidy(model: Any, scratch: Path) -> Any:
     options = _options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(scratch)
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    _session(model.SerializeToString(), options)
     tidied = onnx.load(scratch)
     scratch.unlink()
     used = {node.domain for node in tidied.graph.node}
@@ -107,16 +110,36 @@ def describe(model: Any, about: Mapping[str, Any], name: str) -> None:
 
 
 def runner(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """The file's function, as ONNX Runtime computes it on the CPU."""
+    """The file's function, as ONNX Runtime computes it on the CPU.
+
+    Raises:
+      UserError: ONNX Runtime does not take the file, now or when it runs.
+    """
+    session = _session(str(path), _options())
+
+    def run(images: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(["features"], {"images": images})[0]
+        except Exception as error:  # its errors have no common class
+            raise UserError(f"{path.name} is not kept: ONNX Runtime fails on it ({error})") from error
+
+    return run
+
+
+def _session(model: str | bytes, options: Any) -> Any:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["features"], {"images": images})[0]
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise UserError(f"ONNX Runtime does not take the converted model: {error}") from error
 
 
 def _options() -> Any:
+    """As many threads as the process has cores: left to itself, ONNX Runtime takes and binds those of the machine."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     return options
