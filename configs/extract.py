@@ -23,9 +23,9 @@ def get_config() -> ConfigDict:
     c.model.name = ""  # a name of zoo.MODELS, where the weights do not say it
     c.model.dtype = "auto"  # of activations: float32, bfloat16, or auto: bfloat16 where the hardware has it
 
-    c.size = (0, 0)  # height, width; zeros: what the weights were trained at
+    c.input_size = (0, 0)  # height, width; zeros: what the weights were trained at
     c.normalisation = "auto"  # of the input: imagenet, half (TransReID's 0.5), lup, or auto: the weights' own
-    c.normalise = True  # features to length one
+    c.l2_normalise = True  # features of length one
     c.float16 = False  # half the file, 3 digits
     c.batch_size = 128  # images at a time, over all devices
     c.threads = 0  # decoding threads; 0: one per core

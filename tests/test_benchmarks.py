@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import augment, flops, loader
+from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
 
 ROOT = Path(__file__).parent.parent
@@ -80,3 +81,14 @@ def test_both_sides_do_the_same_step(name, tmp_path):
     assert model["check"]["later_loss_difference"] < 1e-2, "the losses drift: not the same update"
     assert {"step", "torch step", "crops", "step and crops"} == model["rates"].keys()
     assert model["ratio_wall"]["median"] > 0 and model["gflop_per_image"] > 0
+
+
+def test_zoo_benchmark(tmp_path):
+    file = tmp_path / "zoo.json"
+    arguments = "--models resnet18 --batch 2 --size 32 16 --rounds 1 --json"
+    zoo_benchmark.main([*arguments.split(), str(file)])
+    [row] = json.loads(file.read_text())["models"]
+    sides = {"ours", "torch", "ratio"} if importlib.util.find_spec("torch") else {"ours"}
+    for what in ("forward", "training"):
+        assert row[what].keys() == sides
+        assert all(figures["median"] > 0 for figures in row[what].values())

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from cion_jax import main, zoo
+from cion_jax.core import mesh as meshes
 from cion_jax.methods.distill import Distill
 from cion_jax.tasks import outputs, pretrain
 from cion_jax.tasks import prepare as prepare_task
@@ -30,7 +31,7 @@ TINY = ROOT / "tests" / "resume" / "tiny_config.py"
 # 16 identities of 2 images make a batch that eight devices share.
 SETTINGS = {
     "train.curriculum": "((0, 2),)",
-    "train.epochs": 6,
+    "train.steps": 4,
     "checkpoint.every_steps": 2,
     "data.threads": 1,
 }
@@ -62,10 +63,9 @@ def the_process_as_it_was(monkeypatch):
     monkeypatch.setattr(zoo, "MODELS", zoo.MODELS)
 
 
-@pytest.fixture
-def stand_ins(monkeypatch):
-    """Weights of zeros, an update that does nothing, and no outputs; returns what the update calls, by step."""
-    init, hooks = Distill.init, {}
+def put_in(monkeypatch) -> dict:
+    """Weights of zeros on one device, an update that does nothing, no outputs; returns what updates call, by step."""
+    init, make_mesh, hooks = Distill.init, meshes.make_mesh, {}
 
     def zeros(self, key, input_size):
         shapes = jax.eval_shape(lambda k: init(self, k, input_size), key)
@@ -75,10 +75,11 @@ def stand_ins(monkeypatch):
         def step_function(step, state, batch):
             loss, skipped = hooks.get(step, lambda: None)() or (1.0, 0)
             state = state.replace(step=jax.device_put(np.int32(step + 1), state.step.sharding))
-            return state, {"loss": jnp.float32(loss), "skipped_in_row": jnp.int32(skipped)}
+            return state, {"loss": np.float32(loss), "skipped_in_row": np.int32(skipped)}
 
         return step_function
 
+    monkeypatch.setattr(meshes, "make_mesh", lambda fsdp: make_mesh(fsdp, jax.devices()[:1]))
     monkeypatch.setattr(Distill, "init", zeros)
     monkeypatch.setattr(pretrain._Run, "_step_function", step_function)
     monkeypatch.setattr(outputs, "write", lambda *_: None)
@@ -86,14 +87,24 @@ def stand_ins(monkeypatch):
 
 
 @pytest.fixture
+def stand_ins(monkeypatch) -> dict:
+    return put_in(monkeypatch)
+
+
+def words_of(people: Path, cache: Path, workdir: Path, **settings) -> list[str]:
+    """A command on the tiny settings; `settings` have two underscores for a dot."""
+    values = {"data.train": people, "data.cache_dir": cache} | SETTINGS
+    values |= {key.replace("__", "."): value for key, value in settings.items()}
+    words = [f"--config.{key}={value}" for key, value in values.items()]
+    return ["cion_jax", f"--config={TINY}", f"--workdir={workdir}", *words]
+
+
+@pytest.fixture
 def command(people, cache, tmp_path, capfd):
     """Runs a command on the tiny settings; returns its exit code and what it said on stderr."""
 
     def call(*arguments: str, workdir: Path = tmp_path / "run", **settings) -> tuple[int, str]:
-        values = {"data.train": people, "data.cache_dir": cache} | SETTINGS
-        values |= {key.replace("__", "."): value for key, value in settings.items()}
-        words = [f"--config.{key}={value}" for key, value in values.items()]
-        code = main.main(["cion_jax", f"--config={TINY}", f"--workdir={workdir}", *words, *arguments])
+        code = main.main([*words_of(people, cache, workdir, **settings), *arguments])
         return code, capfd.readouterr().err
 
     return call
@@ -115,7 +126,7 @@ def the_one_message(code: int, err: str) -> str:
     before, found, message = err.partition("cion_jax: ")
     assert found, f"no message for people:\n{err}"
     assert "cion_jax: " not in message, f"more than one message:\n{err}"
-    assert "Error" not in before and "rror" not in message, f"words of a program, not of a message:\n{err}"
+    assert "Error" not in before + message, f"words of a program, not of a message:\n{err}"
     assert len(message) < 1200, f"too long to be read:\n{message}"
     return message
 
@@ -129,7 +140,15 @@ def holds(message: str, *parts: object) -> None:
 
 
 def test_an_unknown_key_is_named(refused):
-    holds(refused("--config.train.epoch=3"), "train.epoch'", "--config.train.epoch=3", "configs/base.py")
+    # Of two keys that end alike, the one that is wrong.
+    message = refused("--config.model.name=vit_tiny", "--config.loss.name=3", "--config.seed=1")
+    holds(message, "'loss.name'", "--config.loss.name=3", "configs/base.py")
+
+
+def test_a_misspelt_key_is_answered_with_the_right_one(refused):
+    holds(
+        refused("--config.train.epoch=3"), "'train.epoch'", "--config.train.epoch=3", 'Did you mean "epochs"'
+    )
 
 
 def test_a_key_of_a_missing_section_is_named(refused):
@@ -201,13 +220,12 @@ def test_without_a_workdir_the_run_is_called_as_its_settings(tmp_path, monkeypat
         ("loss.student_temp", 0.0),
         ("loss.teacher_temp", -1.0),
         ("loss.pairs", "all"),
-        ("crops.global_size", "(40, 40)"),
+        ("crops.global_size", "(8, 8)"),
         ("train.curriculum", "((1, 2),)"),
         ("train.accumulate", 0),
         ("checkpoint.keep", 0),
         ("data.on_bad_image", "hide"),
         ("data.batch_size", "large"),
-        ("mesh.fsdp", 3),
     ],
 )
 def test_a_value_that_no_run_can_use_is_named_with_its_key(refused, stand_ins, key, value):
@@ -230,6 +248,10 @@ def test_a_value_out_of_its_range_is_named_before_anything_is_prepared(
     options = {key.replace(".", "__"): value, "data__train": "", "data__cache_dir": tmp_path / "new"}
     holds(refused(**options), key.partition(".")[2], value)
     assert not list(tmp_path.glob("new/data/*"))
+
+
+def test_devices_that_cannot_share_parameters_are_counted(refused):
+    holds(refused(mesh__fsdp=3), "mesh.fsdp=3", "8 devices")
 
 
 # Data.
@@ -275,8 +297,8 @@ def test_a_corrupt_record_file_is_named(refused, stand_ins, people, tmp_path, da
     if damage == "cut short":
         content = content[:-100]
     else:
-        middle = len(content) // 2
-        content[middle : middle + 64] = bytes(64)
+        inside = content.index(b"\xff\xd8\xff", 5000) + 200  # a picture's own bytes
+        content[inside : inside + 64] = bytes(64)
     file.write_bytes(content)
     # The changed one is found while training, by a thread of the loader.
     holds(refused(data__cache_dir=cache), file, "prepare it anew")
@@ -285,21 +307,31 @@ def test_a_corrupt_record_file_is_named(refused, stand_ins, people, tmp_path, da
 # The run and its checkpoints.
 
 
+@pytest.fixture(scope="module")
+def finished(people, cache, tmp_path_factory) -> Path:
+    """A work directory with checkpoints of the tiny model, 32x32; not to be changed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for place, name in ((registry, "_SPECS"), (registry, "MODELS"), (zoo, "MODELS"), (sys, "path")):
+            monkeypatch.setattr(place, name, type(getattr(place, name))(getattr(place, name)))
+        put_in(monkeypatch)
+        assert main.main(words_of(people, cache, folder)) == 0
+    assert sorted(f.name for f in (folder / "checkpoints").iterdir()) == ["2", "4"]
+    return folder
+
+
 @pytest.fixture
-def a_run(command, stand_ins, tmp_path) -> Path:
-    """A work directory with a checkpoint of the tiny model, 32x32."""
-    code, err = command()
-    assert code == 0, err
-    assert (tmp_path / "run" / "checkpoints" / "6").is_dir()
+def a_run(finished, stand_ins, tmp_path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
 
 
 def test_a_stop_on_request_is_saved_and_has_a_code_of_its_own(command, stand_ins, tmp_path):
-    stand_ins[2] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    stand_ins[2] = lambda: signal.raise_signal(signal.SIGTERM)
     code, err = command()
     assert code == EXIT_CODE == 75, err
     holds(err, "stopped on request", "the same command goes on", tmp_path / "run")
-    assert [f.name for f in (tmp_path / "run" / "checkpoints").iterdir() if f.name == "3"]
+    assert (tmp_path / "run" / "checkpoints" / "3").is_dir()
     stand_ins.clear()
     code, err = command()
     assert code == 0, err
@@ -314,7 +346,7 @@ def test_a_checkpoint_of_another_model_or_size_is_told_apart(a_run, refused, key
 
 @pytest.mark.parametrize("part", ["state", "identity"])
 def test_a_corrupt_checkpoint_is_named_and_can_be_deleted(a_run, refused, command, part):
-    folder = a_run / "checkpoints" / "6"
+    folder = a_run / "checkpoints" / "4"
     for file in (folder / part).rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -322,7 +354,7 @@ def test_a_corrupt_checkpoint_is_named_and_can_be_deleted(a_run, refused, comman
     shutil.rmtree(folder)
     code, err = command()
     assert code == 0, err
-    holds(err, "going on from step 4")
+    holds(err, "going on from step 2")
 
 
 def test_a_corrupt_row_of_figures_is_named(a_run, refused):
@@ -361,7 +393,7 @@ def test_a_disk_that_fills_up_while_figures_are_written_is_told(refused, stand_i
 
 
 def test_updates_that_are_never_finite_stop_the_run(refused, stand_ins):
-    for step in range(6):
+    for step in range(4):
         stand_ins[step] = lambda step=step: (float("nan"), step + 1)
     message = refused(train__max_skipped=3)
     holds(message, "3 updates in a row up to step 3", "not finite", "--config.optimizer.lr")

@@ -1,5 +1,6 @@
-"""Between PyTorch and here: names and layouts of weights, and the files that hold them."""
+"""Between PyTorch, ONNX and here: names and layouts of weights, the files that hold them, exported models."""
 
+from cion_jax.bridge.export import Export, export_onnx, export_stablehlo
 from cion_jax.bridge.files import load_file, load_metadata, save_file
 from cion_jax.bridge.formats import Format, recognise
 from cion_jax.bridge.loading import Weights, load, read_weights
@@ -7,8 +8,11 @@ from cion_jax.bridge.timm import timm_model
 from cion_jax.bridge.weights import from_torch, head_from_torch, head_to_torch, to_torch
 
 __all__ = [
+    "Export",
     "Format",
     "Weights",
+    "export_onnx",
+    "export_stablehlo",
     "from_torch",
     "head_from_torch",
     "head_to_torch",

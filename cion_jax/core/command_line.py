@@ -68,6 +68,8 @@ def parse(argv: Sequence[str], about: str) -> Command:
 
 def sentence(error: BaseException) -> str:
     """What went wrong in one paragraph, without the traceback that some errors carry in their text."""
+    if isinstance(error, AttributeError) and error.args and isinstance(error.args[0], KeyError):
+        error = error.args[0]  # as ml_collections raises it
     # A KeyError shows its argument with quotes around it.
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     head, carries_one, trace = text.partition("Traceback (most recent call last):")
@@ -89,8 +91,31 @@ def _settings_file(argv: Sequence[str]) -> Path:
 def _unknown_key(error: BaseException, argv: Sequence[str]) -> str:
     """Names the argument that a failed look-up came from."""
     text = sentence(error)
-    for argument in argv:
-        key = argument.partition("=")[0].lstrip("-")
-        if key.startswith("config.") and any(repr(part) in text for part in key.split(".")):
-            return f"there is no key {key.removeprefix('config.')!r} to set by {argument}"
+    overrides = [word for word in argv if word.lstrip("-").startswith("config.")]
+    known = _without(overrides, argv) if overrides else None
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("-").removeprefix("config.")
+        if known is not None and not _has(known, key.split(".")):
+            hint = text.partition("\n")[2]  # "Did you mean ...", from ml_collections
+            return f"there is no key {key!r} to set by {word}. {hint}".rstrip()
     return text
+
+
+def _without(overrides: Sequence[str], argv: Sequence[str]) -> ConfigDict | None:
+    """The settings as their file has them, None if that is what failed."""
+    values = flags.FlagValues()
+    words = [word for word in argv if word not in overrides]
+    config = config_flags.DEFINE_config_file("config", None, "", values, sys_argv=words)
+    try:
+        values(words, known_only=True)
+        return config.value
+    except Exception:  # settings are code and may raise anything
+        return None
+
+
+def _has(settings: ConfigDict, parts: Sequence[str]) -> bool:
+    for part in parts:
+        if not isinstance(settings, ConfigDict) or part not in settings:
+            return False
+        settings = settings[part]
+    return True

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from cion_jax import bridge, zoo
 from cion_jax.core import mesh as meshes
+from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
 from cion_jax.core.rng import key_for
 from cion_jax.data import pictures
@@ -19,7 +20,7 @@ from cion_jax.data.prepare import MAX_SIZE
 from cion_jax.data.preprocess import prepare_eval
 from cion_jax.evaluation import features
 from cion_jax.tasks import feature_files, settings
-from cion_jax.tasks.outputs import Speaker, source_commit
+from cion_jax.tasks.outputs import Speaker
 
 # Mean and standard deviation of the input channels, by name.
 NORMALISATIONS = {
@@ -93,9 +94,9 @@ def _check(config: ConfigDict, target: Path) -> None:
         raise UserError(f"model.dtype={config.model.dtype!r} is none of auto, {', '.join(settings.DTYPES)}")
     if config.batch_size < 1 or config.threads < 0:
         raise UserError("batch_size must be at least 1, threads at least 0")
-    size = tuple(config.size)
+    size = tuple(config.input_size)
     if len(size) != 2 or not all(isinstance(n, int) for n in size) or (any(size) and min(size) < 16):
-        raise UserError(f"size={size} must be (height, width), 16 pixels or more each, or (0, 0)")
+        raise UserError(f"input_size={size} must be (height, width), 16 pixels or more each, or (0, 0)")
     feature_files.check_target(target)
 
 
@@ -118,7 +119,7 @@ def _model(config: ConfigDict, say: Callable[[str], None]) -> _Model:
         say(f"images are normalised as its training does it: --config.normalisation={chosen}")
     if chosen != "auto":
         mean, std = NORMALISATIONS[chosen]
-    size = tuple(config.size) if any(config.size) else told.get("input_size") or spec.input_size
+    size = tuple(config.input_size) if any(config.input_size) else told.get("input_size") or spec.input_size
     return _Model(
         name, variables, tuple(map(int, size)), tuple(mean), tuple(std), config.weights or "untrained"
     )
@@ -170,12 +171,12 @@ def _extract(
 
 def _finished(config: ConfigDict, found: np.ndarray) -> np.ndarray:
     """Normalised and in the type wanted."""
-    if config.normalise:
+    if config.l2_normalise:
         found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
     if config.float16:
         found = found.astype(np.float16)
         if not np.isfinite(found).all():
-            raise UserError("float16 does not hold these features: leave it out, or set normalise=True")
+            raise UserError("float16 does not hold these features: leave it out, or set l2_normalise=True")
     return found
 
 
@@ -190,7 +191,7 @@ def _about(
         "input_size": model.size,
         "mean": model.mean,
         "std": model.std,
-        "normalised": bool(config.normalise),
+        "l2_normalised": bool(config.l2_normalise),
         "images": images,
         "skipped": skipped,
         "names": source.names,

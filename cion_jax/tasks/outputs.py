@@ -1,8 +1,6 @@
 """What a finished run leaves: the backbone for users, a summary, and two pictures."""
 
-import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax import bridge, zoo
+from cion_jax.core.commit import source_commit
 from cion_jax.core.files import write_atomically, write_json
 from cion_jax.evaluation import pictures
 from cion_jax.tasks.retrieval import Retrieval
@@ -76,22 +75,6 @@ def write_backbone(config: ConfigDict, path: Path, variables: Any, step: int) ->
         bridge.to_torch(config.model.name, variables),
         {key: str(list(value)) if isinstance(value, tuple) else str(value) for key, value in about.items()},
     )
-
-
-def source_commit() -> str:
-    """The commit of this checkout, or the version of the installed package."""
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        return found.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return f"cion-jax {metadata.version('cion-jax')}"
 
 
 def summary(

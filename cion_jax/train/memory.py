@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import psutil
 
+from cion_jax.core.errors import UserError
+
 # Activations that XLA keeps were .5 to .9 of the traced ones in the models tried; the rest is left to workspaces.
 SHARE_OF_ACCELERATOR = 0.85
 # The other half of a shared computer's free memory stays with its owner and the loader.
@@ -30,13 +32,19 @@ def tree_bytes(tree: Any) -> int:
 
 
 def device_budget() -> tuple[float, int]:
-    """Bytes that one unit of memory offers, and the number of units: accelerators, or the CPU's one memory."""
+    """Bytes that one unit of memory offers, and the number of units: accelerators, or the CPU's one memory.
+
+    Raises:
+      UserError: an accelerator does not tell how much it has.
+    """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         return SHARE_OF_FREE_CPU_MEMORY * psutil.virtual_memory().available, jax.process_count()
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if not limit:
-        raise ValueError(f"{device} does not tell its memory: set the batch size by hand")
+        raise UserError(
+            f"{device} does not tell its memory: set --config.data.batch_size=NUMBER instead of auto"
+        )
     return SHARE_OF_ACCELERATOR * limit, jax.device_count()
 
 

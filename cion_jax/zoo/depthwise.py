@@ -60,7 +60,8 @@ def shifted_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> 
     8x64x32x96 on two cores, forward: 3x3 1.3 ms against 39 of lax.conv, 7x7 2.8 against 111.
     """
     height, width = _output_size(x.shape, kernel.shape[0], stride, padding)
-    return _shifted_sum(_pad(x, padding), kernel, stride, height, width).astype(x.dtype)
+    y = _shifted_sum(_pad(x, padding), kernel, stride, height, width).astype(x.dtype)
+    return y if kernel.shape[0] == 1 else _stored(y, kernel)
 
 
 def _forward(x, kernel, stride, padding):
@@ -99,6 +100,18 @@ def _shifted_sum(x: jax.Array, kernel: jax.Array, stride: int, height: int, widt
         for i in range(size)
         for j in range(size)
     )
+
+
+def _stored(y: jax.Array, kernel: jax.Array) -> jax.Array:
+    """y itself, computed once for all its readers.
+
+    Otherwise the compiler fuses the shifted sum into each of them and, down the residual stream, sums into sums:
+    RepViT M0.9 (4x256x128, one core) took 0.39 s forward instead of 0.07 and compiled in 18 s instead of 5.
+    Nothing is fused across a conditional; this one can be decided only by running. An infinite first tap, where it
+    holds, makes y infinite anyway.
+    """
+    infinite = kernel[(0,) * kernel.ndim] > jnp.finfo(kernel.dtype).max
+    return lax.cond(infinite, lambda y: y * jnp.inf, lambda y: y, y)
 
 
 def _input_gradient(upstream, kernel, stride, padding, shape):

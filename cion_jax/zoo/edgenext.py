@@ -133,7 +133,6 @@ class EdgeNeXt(nn.Module):
                     x = attention(self.heads, SCALES[stage], positions, self.dtype, name=name)(x)
                 else:
                     x = convolution(KERNELS[stage], self.dtype, name=name)(x)
-                x = layers.apart_in_backward(x)
         return layers.LayerNorm(EPS, self.dtype, name="norm")(layers.global_average(x))
 
 

@@ -230,10 +230,12 @@ class FastViT(nn.Module):
         return layers.global_average(x)
 
     def _block(self, attention: bool) -> functools.partial:
-        block = AttentionBlock if attention else functools.partial(RepMixerBlock, self.fused)
+        """Constructor of a stage's blocks."""
+        block = AttentionBlock if attention else RepMixerBlock
         if self.remat:
-            block = nn.remat(AttentionBlock if attention else RepMixerBlock, static_argnums=(2,))
-        return functools.partial(block, dtype=self.dtype)
+            block = nn.remat(block, static_argnums=(2,))
+        arguments = {} if attention else {"fused": self.fused}
+        return functools.partial(block, dtype=self.dtype, **arguments)
 
 
 SPECS = tuple(

@@ -14,6 +14,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from cion_jax.zoo import forms
 from cion_jax.zoo.depthwise import depthwise_conv
 
 Dtype = jnp.dtype | type
@@ -81,6 +82,8 @@ SMALL_MAP = 32
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int = 1) -> jax.Array:
     """Convolution of x [b, h, w, in] with kernel [k, k, in/groups, out], by the fastest form for it."""
     size, channels = kernel.shape[0], x.shape[-1]
+    if forms.plain():
+        return _grouped(x, kernel, stride, padding, groups)
     if groups == channels and groups > 1:
         return depthwise_conv(x, kernel, stride=stride, padding=padding)
     if size == 1 and padding == 0 and groups == 1:
@@ -89,6 +92,11 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups:
         return (x.reshape(-1, channels) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
     if groups == 1 and jax.default_backend() == "cpu" and _positions(x, size, stride, padding) < SMALL_MAP:
         return _convolve_as_product(x, kernel, stride, padding)
+    return _grouped(x, kernel, stride, padding, groups)
+
+
+def _grouped(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int) -> jax.Array:
+    """The convolution as XLA has it."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -172,7 +180,13 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return _affine(x, self.coefficients(x, train), self.dtype)
+        coefficients = self.coefficients(x, train)
+        if forms.plain():
+            # A factor and a term: what converters fold into the convolution before.
+            mean, multiplier, bias = coefficients
+            term = bias - mean * multiplier
+            return x.astype(self.dtype) * multiplier.astype(self.dtype) + term.astype(self.dtype)
+        return _affine(x, coefficients, self.dtype)
 
     @nn.compact
     def coefficients(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -250,8 +264,12 @@ class IBN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         half = x.shape[-1] // 2
-        instance = InstanceNorm(name="IN").coefficients(x[..., :half])
-        batch = BatchNorm(name="BN").coefficients(x[..., half:], train)
+        instance_norm, batch_norm = InstanceNorm(self.dtype, name="IN"), BatchNorm(self.dtype, name="BN")
+        if forms.plain():
+            parts = [instance_norm(x[..., :half]), batch_norm(x[..., half:], train)]
+            return jnp.concatenate(parts, axis=-1)
+        instance = instance_norm.coefficients(x[..., :half])
+        batch = batch_norm.coefficients(x[..., half:], train)
         # Joining the coefficients instead of the two halves saves a copy of the activations.
         lead = (x.shape[0], *(1 for _ in x.shape[1:-1]))
         both = (

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cion_jax.zoo import layers, positions, transformer
+from cion_jax.zoo import forms, layers, positions, transformer
 from cion_jax.zoo.spec import ModelSpec
 
 PATCH = 16  # pixels under an entry of the position table
@@ -82,6 +82,10 @@ def _tap(x: jax.Array, tap: int, axis: int) -> jax.Array:
 
 def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
     """x moved by one entry, up (by = 1) or down (-1) the axis; zero comes in, the last one is lost."""
+    if forms.plain():  # converters know of no negative padding
+        kept, margins = [slice(None)] * x.ndim, [(0, 0)] * x.ndim
+        kept[axis], margins[axis] = (slice(-1), (1, 0)) if by > 0 else (slice(1, None), (0, 1))
+        return jnp.pad(x[tuple(kept)], margins)
     padding = [(0, 0, 0)] * x.ndim
     padding[axis] = (by, -by, 0)
     return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)

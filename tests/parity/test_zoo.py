@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import flops
 from cion_jax import bridge, zoo
-from cion_jax.zoo import edgenext, vit
+from cion_jax.zoo import edgenext, vit, volo
 from tests.parity import weights
 
 SIZES = tuple(weights.INPUT_SEEDS)
@@ -24,7 +25,15 @@ LARGE = (
     "edgenext_base",
     "ghostnet_1_0",
     "ghostnet_1_3",
+    "repvit_m1_0",
+    "repvit_m1_5",
+    "fastvit_s12",
+    "fastvit_sa24",
+    "volo_d1",
+    "volo_d2",
+    "volo_d3",
 )
+FUSED = [name for name in zoo.MODELS if "fused" in zoo.spec(name).overrides]
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +64,15 @@ def test_features_are_the_official_ones(name):
             )
 
 
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_multiply_accumulates_are_the_official_ones(name):
+    expected = weights.tables()[name]["macs"]
+    counted = flops.forward(zoo.create(name), (1, 256, 128, 3))
+    assert counted == expected, (
+        f"{name}: a layer of another width, stride or count; {counted - expected:+,} in all"
+    )
+
+
 @pytest.mark.parametrize("size", [(128, 64), (384, 128)])
 def test_vit_position_table_at_other_sizes(size):
     table = weights.tensor("pos_embed", [1, 129, 192])
@@ -70,6 +88,31 @@ def test_edgenext_fourier_table():
         expected = pieces["edgenext_fourier_64ch/32x16"][0].transpose(1, 2, 0)
     table = edgenext.fourier_table((32, 16))
     np.testing.assert_allclose(table, expected, atol=1e-6, err_msg="row channels first; sine before cosine")
+
+
+@pytest.mark.parametrize("size", [(128, 64), (384, 128)])
+def test_volo_position_table_at_other_sizes(size):
+    table = weights.tensor("pos_embed", [1, 16, 8, 384])
+    with np.load(weights.GOLDEN / "zoo_pieces.npz") as pieces:
+        expected = pieces[f"pos_interp/volo_d1/{size[0]}x{size[1]}"]
+    grid = (size[0] // 16, size[1] // 16)
+    resized = volo.position_table(jnp.asarray(table), grid, size)
+    np.testing.assert_allclose(resized, expected, atol=3e-6, err_msg="see the 0.1 in positions.resize")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_features_are_those_of_the_unfused_model(name):
+    variables = bridge.from_torch(name, weights.state_dict(name))
+    module, folded = zoo.fuse(name, variables)
+    plain, fused = (jax.jit(m.apply) for m in (zoo.create(name), module))
+    for size in SIZES:
+        deviation = weights.deviation(
+            fused(folded, weights.images(size)), plain(variables, weights.images(size))
+        )
+        assert deviation <= 1e-4, (
+            f"{name} at {size[0]}x{size[1]} deviates by {deviation:.2g} rms after folding"
+        )
 
 
 def test_dino_head_is_the_official_one():

@@ -125,7 +125,10 @@ def straight(base: Path, *, devices: int, processes: int = 1) -> Path:
                     cluster=(processes, number, port) if processes > 1 else None,
                     settings=settings,
                     module="tests.resume.instrumented",
-                    environment={"CION_TEST_FEATURES": str(workdir) + ".npz"},
+                    environment={
+                        "CION_TEST_FEATURES": f"{workdir}.npz",
+                        "CION_TEST_COMPILATIONS": f"{workdir}.json",
+                    },
                 )
             )
             for number in range(processes)
@@ -133,6 +136,11 @@ def straight(base: Path, *, devices: int, processes: int = 1) -> Path:
         for run in runs:
             run.succeed()
     return workdir
+
+
+def compilations(workdir: Path) -> dict:
+    """Of a straight run: how often the update was compiled "by phase", and the number of "programs"."""
+    return json.loads(Path(f"{workdir}.json").read_text())
 
 
 def back_to(step: int, straight: Path, workdir: Path) -> None:

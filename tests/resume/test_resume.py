@@ -27,6 +27,13 @@ def test_a_straight_run_has_a_row_for_every_step_and_evaluation(base):
     assert len(set(launch.data_order(launch.straight(base, devices=1)).values())) == LAST_STEP
 
 
+def test_the_update_compiles_exactly_once_per_phase(base):
+    found = launch.compilations(launch.straight(base, devices=1))
+    assert found == {"by phase": [1, 1], "programs": 2}, (
+        f"compilations of the update over two phases of several steps each: {found}; one per phase is promised"
+    )
+
+
 @pytest.mark.parametrize("devices", [1, 8])
 def test_killed_and_started_again_is_the_straight_run_bitwise(base, tmp_path, devices):
     straight = launch.straight(base, devices=devices)

@@ -1,5 +1,7 @@
 """Swin: windows, masks, merging, gradients, stochastic depth. Values: tests/parity/test_zoo.py."""
 
+import functools
+
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -10,53 +12,48 @@ from hypothesis import strategies as st
 
 from cion_jax import zoo
 from cion_jax.zoo import swin
+from tests.zoo import recipe
 
-# Maps of 12x8 and 6x4: the first is filled up to 16x8, the second to 8x8.
-IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 48, 32, 3)), jnp.float32)
+# Maps of 12x8 and 6x4, filled up to 16x8 and 8x8.
+IMAGES = np.random.default_rng(0).normal(size=(2, 48, 32, 3)).astype(np.float32)
 
 
 def small(**overrides):
-    return swin.Swin(16, 2, (2, 2), **overrides)
+    return swin.Swin(16, 2, (2, 1), **overrides)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return jax.jit(small().init)(jax.random.key(0), IMAGES)
-
-
-def gradients(module, params):
-    def loss(params):
-        y = module.apply({"params": params}, IMAGES, train=True, rngs={"drop_path": jax.random.key(1)})
-        return jnp.sum(jnp.sin(y) * jnp.arange(y.shape[-1]))
-
-    return jax.jit(jax.grad(loss))(params)
+    return recipe.variables(small(), IMAGES)
 
 
 def test_training_reaches_every_parameter_and_recomputation_changes_nothing(variables):
-    plain, again = (
-        gradients(small(remat=remat, drop_path=0.1), variables["params"]) for remat in (False, True)
-    )
-    assert jax.tree.structure(plain) == jax.tree.structure(again)
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(plain), jax.tree.leaves(again), strict=True):
-        assert np.isfinite(a).all() and np.any(a), f"{path} has no gradient"
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.abs(a).max()))
+    recipe.check_training(functools.partial(small, drop_path=0.1), variables, IMAGES)
 
 
-def test_start(variables):
-    params = variables["params"]
-    block = params["layers_1"]["blocks_1"]
-    leaves = (
-        block["attn"]["qkv"]["kernel"],
-        block["attn"]["relative_position_bias_table"],
-        block["mlp"]["fc2"]["kernel"],
-        params["layers_0"]["downsample"]["reduction"]["kernel"],
-    )
-    for leaf in leaves:
+def test_bfloat16_stays_close(variables):
+    recipe.check_bfloat16(small, variables, IMAGES)
+
+
+def test_start():
+    stage = swin.Stage(heads=2, rates=(0.0,), merge=True)
+    start = jax.jit(lambda key: stage.init(key, jnp.ones((1, 8, 8, 16)), False))
+    params = start(jax.random.key(0))["params"]
+    attention, mlp = params["blocks_0"]["attn"], params["blocks_0"]["mlp"]
+    for leaf in (
+        attention["relative_position_bias_table"],
+        attention["qkv"]["kernel"],
+        mlp["fc2"]["kernel"],
+        params["downsample"]["reduction"]["kernel"],
+    ):
         assert abs(float(leaf.std()) - 0.02) < 0.003
-    assert not np.any(block["attn"]["qkv"]["bias"])
-    assert "bias" not in params["layers_0"]["downsample"]["reduction"]
+    assert not np.any(attention["qkv"]["bias"])
+    assert "bias" not in params["downsample"]["reduction"]
+    projection = jax.jit(swin.PatchEmbed(16).init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))["params"][
+        "proj"
+    ]
     bound = 1 / np.sqrt(48)
-    for leaf in params["patch_embed"]["proj"].values():
+    for leaf in projection.values():
         assert 0.6 * bound < float(jnp.abs(leaf).max()) <= bound
 
 
@@ -100,11 +97,12 @@ def test_a_mask_parts_what_the_shift_brought_together(rows, columns):
 def test_merging_goes_down_first_and_fills_up_odd_maps():
     x = jnp.arange(2 * 3 * 2, dtype=jnp.float32).reshape(1, 2, 3, 2)
     module = swin.PatchMerging()
-    variables = module.init(jax.random.key(0), x)
+    variables = recipe.variables(module, x)
     even = module.apply(variables, x[:, :, :2])
     joined = np.concatenate([x[0, 0, 0], x[0, 1, 0], x[0, 0, 1], x[0, 1, 1]])
-    normed = (joined - joined.mean()) / np.sqrt(joined.var() + 1e-5)
-    np.testing.assert_allclose(even[0, 0, 0], normed @ variables["params"]["reduction"]["kernel"], atol=1e-5)
+    norm, kernel = variables["params"]["norm"], variables["params"]["reduction"]["kernel"]
+    normed = (joined - joined.mean()) / np.sqrt(joined.var() + 1e-5) * norm["scale"] + norm["bias"]
+    np.testing.assert_allclose(even[0, 0, 0], normed @ kernel, atol=1e-5)
     odd = module.apply(variables, x)
     assert odd.shape == (1, 1, 2, 4)
     filled = module.apply(variables, jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0))))
@@ -114,16 +112,10 @@ def test_merging_goes_down_first_and_fills_up_odd_maps():
 def test_stochastic_depth_is_the_recipe_of_training_alone(variables):
     assert zoo.create("swin_tiny").drop_path == zoo.spec("swin_tiny").drop_path == 0.1
     assert zoo.create("swin_tiny", drop_path=0.0).drop_path == 0
-    module = small(drop_path=0.9)
-    np.testing.assert_array_equal(module.apply(variables, IMAGES), small().apply(variables, IMAGES))
+    apply = jax.jit(small(drop_path=0.9).apply, static_argnames="train")
     with pytest.raises(errors.InvalidRngError):
-        jax.eval_shape(lambda v: module.apply(v, IMAGES, train=True), variables)
-    dropped = module.apply(variables, IMAGES, train=True, rngs={"drop_path": jax.random.key(1)})
-    assert not np.allclose(dropped, small().apply(variables, IMAGES, train=True))
-
-
-def test_bfloat16_stays_close(variables):
-    exact = np.asarray(small().apply(variables, IMAGES))
-    rough = small(dtype=jnp.bfloat16).apply(variables, IMAGES)
-    assert rough.dtype == jnp.bfloat16
-    assert np.abs(np.float32(rough) - exact).max() < 0.1 * np.sqrt(np.mean(exact**2))
+        jax.eval_shape(lambda v: apply(v, IMAGES, train=True), variables)
+    dropped = apply(variables, IMAGES, train=True, rngs={"drop_path": jax.random.key(1)})
+    kept = apply(variables, IMAGES, train=False)
+    np.testing.assert_array_equal(kept, jax.jit(small().apply)(variables, IMAGES))
+    assert not np.allclose(dropped, kept)

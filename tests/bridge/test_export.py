@@ -1,0 +1,161 @@
+"""Exported models: the interface, the options, the metadata, and that a wrong one is never kept."""
+
+import importlib.util
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cion_jax import bridge, zoo
+from cion_jax.bridge import export, onnx_graph
+from cion_jax.core.errors import UserError
+from tests.parity import weights
+
+SIZE = (64, 32)
+NAME = "resnet18_ibn"
+MISSING = [name for name in onnx_graph.PACKAGES if importlib.util.find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: {onnx_graph.INSTALL}")
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return bridge.from_torch(NAME, weights.state_dict(NAME))
+
+
+@pytest.fixture(scope="module")
+def plain_file(variables, tmp_path_factory):
+    """The model with no options: what became of it."""
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return bridge.export_onnx(NAME, variables, path, input_size=SIZE, metadata={"steps": 7})
+
+
+def session(path):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def features(variables, images):
+    """Ours, of normalised images [b, h, w, 3]."""
+    return np.asarray(jax.jit(zoo.create(NAME).apply)(variables, jnp.asarray(images)))
+
+
+@needs_onnx
+def test_a_file_takes_any_batch_and_gives_our_features(plain_file, variables):
+    runtime = session(plain_file.path)
+    (given,), (gives,) = runtime.get_inputs(), runtime.get_outputs()
+    assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(float)", [3, *SIZE])
+    assert isinstance(given.shape[0], str), "the batch size is fixed in the file"
+    assert (gives.name, gives.type, gives.shape[1]) == ("features", "tensor(float)", 512)
+    images = np.random.default_rng(3).normal(size=(4, *SIZE, 3)).astype(np.float32)
+    expected = features(variables, images)
+    for batch in (1, 3, 4):
+        (found,) = runtime.run(None, {"images": images[:batch].transpose(0, 3, 1, 2)})
+        np.testing.assert_allclose(found, expected[:batch], atol=1e-4 * np.abs(expected).max())
+    assert plain_file.deviation.error < 1e-4 and plain_file.deviation.cosine > 0.99999
+    assert plain_file.size == plain_file.path.stat().st_size > 4 * zoo.spec(NAME).parameters
+
+
+@needs_onnx
+def test_the_metadata_tells_how_to_use_the_file(plain_file):
+    about = session(plain_file.path).get_modelmeta().custom_metadata_map
+    spec = zoo.spec(NAME)
+    assert about["model"] == NAME and about["steps"] == "7"
+    assert json.loads(about["mean"]) == list(spec.mean) and json.loads(about["std"]) == list(spec.std)
+    assert json.loads(about["input_size"]) == list(SIZE)
+    assert about["commit"]
+    assert (about["l2_normalise"], about["preprocess"], about["precision"]) == ("False", "False", "float32")
+
+
+@needs_onnx
+def test_a_convolution_is_one_operator_and_norms_are_folded_into_it(plain_file):
+    import onnx
+
+    operators = [node.op_type for node in onnx.load(plain_file.path).graph.node]
+    assert operators.count("Conv") == 20, "a convolution was written in another form: see zoo/forms.py"
+    assert len(operators) < 200, "ONNX Runtime's tidying did not fold the norms and the layout changes"
+
+
+@needs_onnx
+def test_pictures_go_in_and_features_of_length_one_come_out(variables, tmp_path):
+    path = tmp_path / "deep/model.onnx"
+    bridge.export_onnx(NAME, variables, path, input_size=SIZE, preprocess=True, l2_normalise=True)
+    pictures = np.random.default_rng(4).integers(0, 256, (2, *SIZE, 3), np.uint8)
+    (found,) = session(path).run(None, {"images": pictures})
+    spec = zoo.spec(NAME)
+    expected = features(variables, (pictures / 255 - np.array(spec.mean)) / np.array(spec.std))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert session(path).get_modelmeta().custom_metadata_map["preprocess"] == "True"
+
+
+@needs_onnx
+def test_half_precision_is_half_the_size(plain_file, variables, tmp_path):
+    done = bridge.export_onnx(NAME, variables, tmp_path / "half.onnx", input_size=SIZE, half=True)
+    assert done.size < 0.55 * plain_file.size
+    (given,), (gives,) = session(done.path).get_inputs(), session(done.path).get_outputs()
+    assert (given.type, gives.type) == ("tensor(float)", "tensor(float)")
+    assert done.deviation.error > 1e-5, "nothing was rounded to float16"
+
+
+@needs_onnx
+@pytest.mark.parametrize("wrong", ["value", "nan", "batch"])
+def test_a_wrong_graph_is_not_kept(variables, tmp_path, monkeypatch, wrong):
+    """Ours with a fault that only running it can show."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"an earlier file")
+    real = export.inference.function
+
+    def faulty(*arguments):
+        right = real(*arguments)
+
+        def features(images):
+            found = right(images)
+            if wrong == "batch":  # right for a single picture
+                return found + 0.01 * (found - found[:1])
+            return found + (jnp.nan if wrong == "nan" else 0.01)
+
+        return features
+
+    monkeypatch.setattr(export.inference, "function", faulty)
+    with pytest.raises(UserError, match=r"model\.onnx is not kept: .*cosine"):
+        bridge.export_onnx(NAME, variables, path, input_size=SIZE)
+    assert path.read_bytes() == b"an earlier file", "the earlier file was touched"
+    assert list(tmp_path.iterdir()) == [path], "something was left behind"
+
+
+@needs_onnx
+def test_what_the_converter_cannot_write_is_a_sentence(variables, tmp_path, monkeypatch):
+    monkeypatch.setattr(export.inference, "function", lambda *_: lambda images: jnp.linalg.pinv(images)[:, 0])
+    with pytest.raises(UserError, match="could not convert"):
+        bridge.export_onnx(NAME, variables, tmp_path / "model.onnx", input_size=SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named_with_the_command(variables, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "PACKAGES", ("numpy", "no_such_converter"))
+    with pytest.raises(UserError, match=r"needs no_such_converter\. Install with: pip install"):
+        bridge.export_onnx(NAME, variables, tmp_path / "model.onnx", input_size=SIZE)
+
+
+@pytest.mark.parametrize("form", [bridge.export_onnx, bridge.export_stablehlo])
+def test_mistakes_are_named(tmp_path, form, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "PACKAGES", ())
+    with pytest.raises(UserError, match="no model 'resnet19'"):
+        form("resnet19", {}, tmp_path / "model")
+    variables = bridge.from_torch("vit_tiny", weights.state_dict("vit_tiny"))
+    with pytest.raises(UserError, match=r"input_size=\(65, 32\) does not suit vit_tiny"):
+        form("vit_tiny", variables, tmp_path / "model", input_size=(65, 32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_stablehlo_there_and_back(variables, tmp_path):
+    done = bridge.export_stablehlo(NAME, variables, tmp_path / "model.stablehlo", input_size=SIZE)
+    program = jax.export.deserialize(bytearray(done.path.read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    images = np.random.default_rng(5).normal(size=(3, *SIZE, 3)).astype(np.float32)
+    expected = features(variables, images)
+    np.testing.assert_allclose(program.call(images), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(program.call(images[:1]), expected[:1], atol=1e-4 * np.abs(expected).max())

@@ -1,0 +1,40 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cion_jax.train import guard
+from cion_jax.train.state import Network, TrainState
+
+
+def state_of(number):
+    network = Network({"w": jnp.full(3, number)}, {})
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, network, network, {"m": jnp.full(3, number)}, jnp.full(2, number), zero, zero)
+
+
+def test_finite_trees_of_all_kinds():
+    assert guard.all_finite({"a": jnp.ones(3), "b": [jnp.arange(2), jnp.ones(2, jnp.bfloat16)]})
+    assert guard.all_finite({})
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+def test_one_entry_that_is_not_finite_is_found(bad):
+    assert not guard.all_finite({"a": jnp.ones((2, 2)), "b": jnp.ones((4, 5)).at[3, 4].set(bad)})
+
+
+def test_bad_updates_leave_everything_but_the_counts_and_good_ones_end_the_row():
+    def update(state, number):
+        return jax.tree.map(lambda x: x + number, state).replace(
+            step=state.step, skipped=state.skipped, skipped_in_row=state.skipped_in_row
+        )
+
+    step = jax.jit(lambda state, number: guard.guarded(jnp.isfinite(number), update, state, number))
+    state = state_of(0.0)
+    counts = []
+    for number in (1.0, jnp.nan, jnp.inf, 2.0, jnp.nan):
+        state = step(state, number)
+        counts.append((int(state.step), int(state.skipped), int(state.skipped_in_row)))
+    assert counts == [(1, 0, 0), (2, 1, 1), (3, 2, 2), (4, 2, 0), (5, 3, 1)]
+    for leaf in jax.tree.leaves((state.student, state.teacher, state.optimizer, state.center)):
+        np.testing.assert_array_equal(leaf, 3.0)
