@@ -53,7 +53,11 @@ _ORIGINS = (
         *("fastreid", "backbone.", r"heads\.|pixel_mean$|pixel_std$", "a FastReID checkpoint"),
         evidence=r"heads\.|pixel_mean$",
     ),
-    _Origin("official", "backbone.", r"head\.", "an official pre-training checkpoint"),
+    _Origin(
+        *("official", "backbone.", r"head\.", "an official pre-training checkpoint"),
+        evidence=r"head\.",
+    ),
+    _Origin("plain", "backbone.", r"heads?\.", "the backbone of an official or a FastReID checkpoint"),
     *(
         _Origin(
             "transreid",
