@@ -13,6 +13,7 @@ class Format(NamedTuple):
 
     Attributes:
       description: one sentence for people.
+      origin: whose weights they are: "official", "transreid", "lup", "fastreid" or "plain".
       entry: keys that lead to the state dict in a nested checkpoint, for example ("teacher",).
       prefix: what stands before the backbone's names.
       names: "official", "timm", or "swin" (Swin as first published).
@@ -20,6 +21,7 @@ class Format(NamedTuple):
     """
 
     description: str
+    origin: str
     entry: tuple[str, ...]
     prefix: str
     names: str
@@ -32,6 +34,7 @@ class Format(NamedTuple):
 class _Origin(NamedTuple):
     """What a prefix says: whose checkpoint it is, and which names without the prefix are other parts of it."""
 
+    name: str
     prefix: str
     others: str  # regular expression for the start of a name
     description: str
@@ -40,24 +43,32 @@ class _Origin(NamedTuple):
 
 # The first one whose prefix and evidence are found wins. "module." is what data-parallel training puts in front.
 _ORIGINS = (
-    _Origin("module.encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
-    _Origin("encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
-    _Origin("module.backbone.", r"module\.head\.", "an official pre-training checkpoint, data parallel"),
+    _Origin("lup", "module.encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
+    _Origin("lup", "encoder_q.", r"", "a LUP checkpoint (MoCo, its query encoder)"),
     _Origin(
-        *("backbone.", r"heads\.|pixel_mean$|pixel_std$", "a FastReID checkpoint"),
+        *("official", "module.backbone.", r"module\.head\."),
+        "an official pre-training checkpoint, data parallel",
+    ),
+    _Origin(
+        *("fastreid", "backbone.", r"heads\.|pixel_mean$|pixel_std$", "a FastReID checkpoint"),
         evidence=r"heads\.|pixel_mean$",
     ),
-    _Origin("backbone.", r"head\.", "an official pre-training checkpoint"),
+    _Origin(
+        *("official", "backbone.", r"head\.", "an official pre-training checkpoint"),
+        evidence=r"head\.",
+    ),
+    _Origin("plain", "backbone.", r"heads?\.", "the backbone of an official or a FastReID checkpoint"),
     *(
         _Origin(
+            "transreid",
             f"{module}base.",
             rf"{re.escape(module)}(classifier|bottleneck|b1|b2)(_\w+)?\.",
             f"a fine-tuned TransReID checkpoint{', data parallel' * bool(module)}",
         )
         for module in ("module.", "")
     ),
-    _Origin("module.", r"module\.head\.", "a backbone, data parallel"),
-    _Origin("", r"head\.(mlp|last_layer)\.", "a plain backbone"),
+    _Origin("plain", "module.", r"module\.head\.", "a backbone, data parallel"),
+    _Origin("plain", "", r"head\.(mlp|last_layer)\.", "a plain backbone"),
 )
 # No backbone has tensors of such names; timm puts the last norm into the head.
 _CLASSIFIER = re.compile(r"(fc|classifier|aux_head|head_dist|head)\.(?!norm\.)")
@@ -101,7 +112,8 @@ def split(content: Mapping[str, Any]) -> tuple[Format, dict[str, Any]]:
     text = _sentence(entry, origin, names, dropped)
     if names == "timm" and "stem.conv1.c.weight" in backbone:
         text += " timm's RepViT gates its squeeze-and-excite layers by a sigmoid, this one by a hard sigmoid."
-    return Format(text, entry, origin.prefix, names, tuple(dict.fromkeys(dropped[0] + dropped[1]))), backbone
+    left_out = tuple(dict.fromkeys(dropped[0] + dropped[1]))
+    return Format(text, origin.name, entry, origin.prefix, names, left_out), backbone
 
 
 def strip_head(state_dict: Mapping[str, Any]) -> dict[str, Any]:

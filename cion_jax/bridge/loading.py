@@ -27,13 +27,13 @@ class Weights(NamedTuple):
     Attributes:
       name: of the model, one of zoo.MODELS.
       variables: of the model, float32 NumPy arrays.
-      description: which format was recognised, a sentence.
+      format: which kind of weights was recognised; its `description` is a sentence.
       metadata: what our own files say of themselves, as text ({} for others).
     """
 
     name: str
     variables: dict
-    description: str
+    format: formats.Format
     metadata: dict[str, str]
 
 
@@ -65,13 +65,13 @@ def read_weights(path: str | Path, name: str | None = None, *, resize: tables.Re
     name = name or (told if told in zoo.MODELS else None)
     if name is None:
         raise UserError(f"{path} does not say which model it holds: name it. {_proposal(content)}")
-    description = formats.recognise(content).description
+    kind = formats.recognise(content)
     try:
         variables = weights.from_torch(name, content, resize=resize)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    _log.info("%s: %s", path, description)
-    return Weights(name, variables, description, metadata)
+    _log.info("%s: %s", path, kind.description)
+    return Weights(name, variables, kind, metadata)
 
 
 def fitting_models(content: Mapping[str, Any]) -> list[str]:

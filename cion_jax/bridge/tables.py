@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.core.errors import UserError
@@ -31,7 +32,7 @@ def resized(key: str, table: np.ndarray, shape: Shape, resize: Resize) -> np.nda
     Raises:
       UserError: the grid of a ViT's table is not told and cannot be guessed.
     """
-    if table.ndim != len(shape) or not np.issubdtype(np.asarray(table, np.float32).dtype, np.floating):
+    if table.ndim != len(shape) or not jnp.issubdtype(table.dtype, jnp.floating):
         return None
     channels = -1 if table.ndim > 2 else 1
     if table.shape[channels] != shape[channels] or (table.ndim > 2 and table.shape[0] != 1):

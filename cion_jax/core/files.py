@@ -35,25 +35,35 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         raise
 
 
-def write_atomically(target: Path, content: bytes | str) -> None:
-    """Writes a file by renaming a complete temporary one, so that readers never see half of it."""
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yields the path of an empty file beside `target`, which takes its place when the block ends well.
+
+    Readers never see half of it; where the block fails nothing is left.
+    """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(descriptor)
+    partial = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         # mkstemp gives 0600; data and figures are shared as the user's umask says.
         umask = os.umask(0)
         os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(target)
+        partial.chmod(0o666 & ~umask)
+        partial.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(target: Path, content: bytes | str) -> None:
+    """Writes a file by renaming a complete temporary one, so that readers never see half of it."""
+    with atomic_file(target) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(target: Path, value: Any) -> None:

@@ -43,27 +43,40 @@ def fit_jpeg(data: bytes, max_size: tuple[int, int] = (384, 192), *, quality: in
     Raises:
       ValueError: not an image, cut short, damaged, or of a pixel type with no plain way to RGB.
     """
+    image, is_as_stored = _upright(data)
+    if is_as_stored and image.height <= max_size[0] and image.width <= max_size[1]:
+        return FittedImage(data, image.height, image.width)
+    image = _reduced(image, max_size)
+    return FittedImage(encode_jpeg(np.asarray(image), quality=quality), image.height, image.width)
+
+
+def fit_pixels(data: bytes, max_size: tuple[int, int] = (384, 192)) -> np.ndarray:
+    """The pixels of an image file of any format that Pillow reads: RGB, upright, reduced to `max_size`.
+
+    Raises:
+      ValueError: as `fit_jpeg`.
+    """
+    return np.asarray(_reduced(_upright(data)[0], max_size))
+
+
+def _upright(data: bytes) -> tuple[Image.Image, bool]:
+    """The image as RGB and upright, and whether the file is a JPEG that needed neither conversion."""
     if not data:
         raise ValueError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as header:
             # The header is read, the pixels are not: JPEGs go through the strict decoder.
-            is_jpeg = header.format == "JPEG"
-            mode, (width, height) = header.mode, header.size
+            is_jpeg, mode = header.format == "JPEG", header.mode
             orientation = header.getexif().get(_ORIENTATION_TAG, 1)
             image = None if is_jpeg else Image.fromarray(_rgb(header))
     except Exception as error:  # Pillow's parsers raise nearly anything on malformed files
         raise ValueError(f"not a readable image: {error}") from error
     if is_jpeg:
-        pixels = decode.decode_jpeg(data)
-        fits = height <= max_size[0] and width <= max_size[1]
-        if mode == "RGB" and orientation not in _UPRIGHT and fits:
-            return FittedImage(data, height, width)
-        image = Image.fromarray(pixels)
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    image = _reduced(image, max_size)
-    return FittedImage(encode_jpeg(np.asarray(image), quality=quality), image.height, image.width)
+        image = Image.fromarray(decode.decode_jpeg(data))
+    is_turned = orientation in _UPRIGHT
+    return image.transpose(_UPRIGHT[orientation]) if is_turned else image, (
+        is_jpeg and mode == "RGB" and not is_turned
+    )
 
 
 def encode_jpeg(image: np.ndarray, *, quality: int) -> bytes:

@@ -15,6 +15,7 @@ CASES = {
     ("backbone.conv1.weight", "head.mlp.0.bias"): (
         "This is an official pre-training checkpoint; left out: head."
     ),
+    ("backbone.conv1.weight",): "This is the backbone of an official or a FastReID checkpoint.",
     ("module.conv1.weight", "module.head.mlp.0.bias"): "This is a backbone, data parallel; left out: head.",
     ("conv1.weight", "head.mlp.0.bias"): "This is a plain backbone; left out: head.",
     ("conv1.weight",): "This is a plain backbone.",

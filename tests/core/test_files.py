@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cion_jax.core.files import atomic_directory, write_atomically, write_json
+from cion_jax.core.files import atomic_directory, atomic_file, write_atomically, write_json
 
 
 def test_a_folder_appears_when_the_block_ends_well(tmp_path):
@@ -46,3 +46,15 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "file.json", {"a": object()})
     assert json.loads((tmp_path / "file.json").read_text()) == {"a": 1}
+
+
+def test_a_file_takes_its_place_when_the_block_ends_well_and_not_otherwise(tmp_path):
+    target = tmp_path / "deep" / "data.bin"
+    with atomic_file(target) as partial:
+        partial.write_bytes(b"new")
+        assert not target.exists()
+    with pytest.raises(KeyboardInterrupt), atomic_file(target) as partial:
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert target.read_bytes() == b"new"
+    assert [p.name for p in target.parent.iterdir()] == ["data.bin"]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cion_jax.data.decode import decode_jpeg
-from cion_jax.data.encode import encode_jpeg, fit_jpeg
+from cion_jax.data.encode import encode_jpeg, fit_jpeg, fit_pixels
 
 
 def gradient(height, width):
@@ -112,3 +112,14 @@ def test_floating_point_pixels_are_refused():
 def test_encode_wants_rgb_bytes():
     with pytest.raises(ValueError, match="uint8"):
         encode_jpeg(np.zeros((4, 4, 3), np.float32), quality=90)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("JPEG", (64, 32)), ("PNG", (64, 32)), ("PNG", (400, 100))])
+def test_pixels_are_those_that_would_be_stored_before_encoding(kind, size):
+    data = saved(gradient(*size), kind)
+    pixels = fit_pixels(data, (200, 100))
+    stored = decode_jpeg(fit_jpeg(data, (200, 100), quality=100).jpeg)
+    assert pixels.shape == stored.shape and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - stored).mean() < 2
+    with pytest.raises(ValueError, match="not a readable image"):
+        fit_pixels(b"no picture")

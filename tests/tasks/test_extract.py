@@ -1,0 +1,173 @@
+"""The task `extract`, as the command line calls it, with a small network on eight devices."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from cion_jax import bridge, zoo
+from cion_jax.core.errors import UserError
+from cion_jax.data.preprocess import prepare_eval
+from cion_jax.tasks import extract, feature_files
+from configs import extract as settings
+from tests.parity import weights
+
+NAME, SIZE = "resnet18", (32, 16)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Eleven pictures of several sizes, one of them not a picture."""
+    folder = tmp_path_factory.mktemp("people")
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        file = folder / f"{number // 4}/{number:02}.png"
+        file.parent.mkdir(exist_ok=True)
+        pixels = rng.integers(0, 256, (40 + 30 * (number % 3), 20 + number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    (folder / "1/05.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
+    about = {
+        "model": NAME,
+        "input_size": str(list(SIZE)),
+        "mean": "[0.5, 0.4, 0.3]",
+        "std": "[0.2, 0.2, 0.2]",
+    }
+    bridge.save_file(path, weights.state_dict(NAME), about)
+    return path
+
+
+def config_of(**values):
+    config = settings.get_config().lock()
+    with config.ignore_type():
+        config.update(values)
+    return config
+
+
+@pytest.fixture(scope="module")
+def done(people, backbone, tmp_path_factory):
+    """A run with raw float32 features: its target, and what it said."""
+    work = tmp_path_factory.mktemp("work")
+    extract.run(
+        config_of(source=str(people), weights=str(backbone), l2_normalise=False, batch_size=5), work / "new"
+    )
+    return work / "new/features.npz"
+
+
+def test_features_are_those_of_the_model(done, people, backbone):
+    """Against one image at a time, without canvases, shards and threads."""
+    found = np.load(done)
+    assert found["features"].shape == (10, 512) and found["features"].dtype == np.float32
+    module, variables = bridge.load(backbone)
+    apply = jax.jit(module.apply)
+    for row in (0, 4, 9):
+        pixels = np.asarray(Image.open(people / str(found["path"][row])))
+        image = prepare_eval(
+            pixels[None], np.array([pixels.shape[:2]]), size=SIZE, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)
+        )
+        expected = np.asarray(apply(variables, image))[0]
+        # Resizing rounds to whole grey levels, and on another canvas a half may go the other way.
+        deviation = weights.deviation(found["features"][row], expected)
+        assert deviation < 0.05, f"{deviation:.2g} rms: size, mean or std are not the file's"
+
+
+def test_paths_identities_and_what_was_left_out(done):
+    found = np.load(done)
+    assert list(found["path"]) == [f"{n // 4}/{n:02}.png" for n in range(11) if n != 5]
+    assert list(found["identity"]) == [n // 4 for n in range(11) if n != 5]
+    assert set(found["camera"]) == {0} and set(found["split"]) == {"train"}
+    about = json.loads(str(found["about"]))
+    assert (about["model"], about["images"], about["skipped"]) == (NAME, 10, 1)
+    assert (about["input_size"], about["l2_normalised"]) == ([32, 16], False)
+    with feature_files.skipped_file(done).open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["path", "reason"] and rows[1][0] == "1/05.png" and "not a readable" in rows[1][1]
+    assert sorted(p.name for p in done.parent.iterdir()) == ["features.npz", "features.skipped.csv"]
+
+
+def test_parquet_with_unit_length_in_float16(done, people, backbone, tmp_path, capsys):
+    target = tmp_path / "f.parquet"
+    values = {"source": str(people), "weights": str(backbone), "batch_size": 5, "float16": True}
+    extract.run(config_of(target=str(target), importer="images", **values), tmp_path)
+    table, raw = pyarrow.parquet.read_table(target), np.load(done)["features"]
+    assert table.column_names == ["path", "split", "identity", "camera", "feature"]
+    assert set(table["identity"].to_pylist()) == {-1}, "plain images have no identity"
+    found = np.array(table["feature"].to_pylist(), np.float32)
+    expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert json.loads(table.schema.metadata[b"cion_jax"])["weights"] == str(backbone)
+    said = capsys.readouterr().err
+    assert "This is a plain backbone." in said and "layout images" in said
+    assert "1 images left out" in said and "10/11" not in said
+
+
+def test_weights_of_others_bring_their_own_normalisation(backbone):
+    said = []
+    origins = {"base.": "half", "module.encoder_q.": "lup", "": "imagenet"}
+    for prefix, expected in origins.items():
+        path = backbone.parent / f"{expected}.safetensors"
+        bridge.save_file(path, {prefix + k: v for k, v in weights.state_dict(NAME).items()})
+        config = config_of(weights=str(path), model={"name": NAME, "dtype": "auto"})
+        model = extract._model(config, said.append)
+        assert (model.mean, model.std) == extract.NORMALISATIONS[expected]
+        assert model.size == zoo.spec(NAME).input_size
+    assert any("TransReID" in line for line in said)
+    assert any("--config.normalisation=lup" in line for line in said)
+    config.normalisation, config.input_size = "half", (64, 32)
+    model = extract._model(config, said.append)
+    assert (model.mean[0], model.size) == (0.5, (64, 32))
+
+
+def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/1.jpg").write_bytes(b"no")
+    monkeypatch.setattr(
+        extract.features, "extract", lambda apply, batches, **_: np.ones((len(list(batches)), 2))
+    )
+    with pytest.raises(UserError, match=r"no image of .* could be read, first 1\.jpg"):
+        extract.run(config_of(source=str(tmp_path / "x"), weights=str(backbone)), tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source": ""}, "--config.source"),
+        ({"weights": ""}, "--config.weights"),
+        ({"weights": "", "model": {"name": "resnet19", "dtype": "auto"}}, "resnet19"),
+        ({"target": "f.csv"}, r"must end in \.npz or \.parquet"),
+        ({"normalisation": "none"}, "normalisation='none'"),
+        ({"input_size": (8, 8)}, "16 pixels"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"weights": "absent.pth"}, "no weight file absent.pth"),
+        ({"source": "absent"}, "absent does not exist"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told(people, backbone, tmp_path, values, message):
+    with pytest.raises(UserError, match=message):
+        extract.run(config_of(**{"source": str(people), "weights": str(backbone)} | values), tmp_path)
+
+
+def test_overflow_of_float16_is_told():
+    with pytest.raises(UserError, match="float16"):
+        extract._finished(config_of(l2_normalise=False, float16=True), np.full((1, 2), 1e6, np.float32))
+
+
+def test_a_path_that_is_no_text_is_kept_readable(tmp_path):
+    target = tmp_path / "f.parquet"
+    paths = [b"a\xff.jpg".decode(errors="surrogateescape")]
+    feature_files.write(target, np.ones((1, 2), np.float32), paths, {}, {})
+    assert pyarrow.parquet.read_table(target)["path"].to_pylist() == ["a\\udcff.jpg"]
+    feature_files.write_skipped(target, [(paths[0], "why")])
+    assert "a\\udcff.jpg,why" in feature_files.skipped_file(target).read_text()
+    feature_files.write_skipped(target, [])
+    assert not feature_files.skipped_file(target).exists()
