@@ -1,5 +1,6 @@
 """Models for other runtimes: ONNX, and StableHLO by jax.export. A file is kept only if it gives our features."""
 
+import importlib.util
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from cion_jax.bridge import agreement, inference, onnx_graph, onnx_half
 from cion_jax.bridge.agreement import Deviation
 from cion_jax.bridge.inference import Interface
 from cion_jax.core.commit import source_commit
+from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_atomically
 from cion_jax.zoo.forms import plain_convolutions
 
@@ -98,9 +100,11 @@ def export_stablehlo(
     as for `export_onnx`; the file has no place for metadata.
 
     Raises:
-      UserError: the model or size is unknown, or the features differ; no file is left.
+      UserError: flatbuffers is missing, the model or size is unknown, or the features differ; no file is left.
       ValueError: variables of another model, or folded ones.
     """
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise UserError("export to StableHLO needs flatbuffers. Install with: pip install flatbuffers")
     start = time.perf_counter()
     path = Path(path)
     interface = Interface(tuple(input_size), l2_normalise, preprocess, channels_first=False)

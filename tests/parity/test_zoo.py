@@ -11,27 +11,18 @@ from cion_jax.zoo import edgenext, vit, volo
 from tests.parity import weights
 
 SIZES = tuple(weights.INPUT_SEEDS)
-# Ten seconds and more each on two cores; the same code as their smaller siblings.
-LARGE = (
-    "vit_base",
-    "swin_small",
-    "swin_base",
-    "resnet101",
-    "resnet152",
-    "resnet101_ibn",
-    "resnet152_ibn",
-    "convnext_small",
-    "convnext_base",
-    "edgenext_base",
-    "ghostnet_1_0",
-    "ghostnet_1_3",
-    "repvit_m1_0",
-    "repvit_m1_5",
-    "fastvit_s12",
-    "fastvit_sa24",
-    "volo_d2",
-    "volo_d3",
+# The smallest of an architecture where it compiles in a few seconds; the others run with -m slow.
+QUICK = (
+    "vit_tiny",
+    "swin_tiny",
+    "resnet18",
+    "resnet18_ibn",
+    "convnext_tiny",
+    "edgenext_x_small",
+    "ghostnet_0_5",
+    "repvit_m0_9",
 )
+ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.MODELS]
 FUSED = [name for name in zoo.MODELS if "fused" in zoo.spec(name).overrides]
 
 
@@ -41,9 +32,7 @@ def full_precision():
         yield
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in zoo.MODELS]
-)
+@pytest.mark.parametrize("name", ALL)
 def test_features_are_the_official_ones(name):
     module = zoo.create(name)
     variables = bridge.from_torch(name, weights.state_dict(name))
@@ -63,7 +52,7 @@ def test_features_are_the_official_ones(name):
             )
 
 
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", ALL)
 def test_multiply_accumulates_are_the_official_ones(name):
     expected = weights.tables()[name]["macs"]
     counted = flops.forward(zoo.create(name), (1, 256, 128, 3))
