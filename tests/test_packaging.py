@@ -97,7 +97,7 @@ def test_the_licence_is_there_in_full(words):
 
 def test_the_converter_is_installed_in_the_same_release_everywhere():
     wanted = parsed(EXTRAS["export"])["jax2onnx"].specifier
-    for file in (".ci/run", "docs/export.md", "cion_jax/bridge/onnx_graph.py"):
+    for file in ("docs/export.md", "cion_jax/bridge/onnx_graph.py"):
         named = re.findall(r"--no-deps 'jax2onnx([^']+)'", (ROOT / file).read_text())
         assert named, f"{file} should install jax2onnx without its pins"
         assert all(Requirement(f"x{text}").specifier == wanted for text in named), (
