@@ -26,7 +26,7 @@ def variables(module: nn.Module, *inputs: Any) -> dict:
 
 
 def gradients(module: nn.Module, variables: dict, images: np.ndarray) -> dict:
-    """Gradients of a number that depends on every feature,."""
+    """Gradients of a number that depends on every feature."""
 
     def loss(params):
         y = module.apply({"params": params}, images, train=True, rngs={"drop_path": jax.random.key(1)})
