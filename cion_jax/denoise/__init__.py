@@ -1,0 +1,9 @@
+"""From noisy tracklets to identities: progressive multi-level denoising (CION, section 3.2)."""
+
+from cion_jax.denoise.correlate import correlate
+from cion_jax.denoise.cross_video import link_tracklets
+from cion_jax.denoise.noise import Noise, noise
+from cion_jax.denoise.single_tracklet import denoise_tracklets
+from cion_jax.denoise.single_video import denoise_videos
+
+__all__ = ["Noise", "correlate", "denoise_tracklets", "denoise_videos", "link_tracklets", "noise"]

@@ -1,0 +1,123 @@
+"""Pairs of vectors within a cosine distance: tiles of a band on the devices, close calls again in float64."""
+
+import collections
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cion_jax.denoise import rows
+
+MARGIN = 1e-5  # what float32 may be wrong by: decisions closer than this are retaken in float64
+_NARROW, _WIDE = 512, 2048  # rows and columns of a tile; narrow ones waste less where the band is narrow
+_AHEAD = 2  # tiles a device has to do while the last ones are read
+_CACHED = 8  # blocks kept on a device: a band of 1,000 needs three of them again and again
+
+
+def near_pairs(
+    vectors: np.ndarray, ends: np.ndarray, sigma: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All pairs i < j < ends[i] with 1 - cos(vectors[i], vectors[j]) <= sigma.
+
+    Args:
+      vectors: floating point [t, d] of any length, read block by block; zero vectors are at distance 1.
+      ends: int64 [t], not decreasing: how far each row is compared.
+      sigma: cosine distance.
+
+    Yields:
+      (i, j): int64 [pairs] each; every pair once, in no order to rely on. Which pairs there are does not depend on
+      tiles, devices or backend: those within 1e-5 of sigma are decided in float64.
+    """
+    side = _NARROW if np.max(ends - np.arange(len(ends)), initial=0) <= 4 * _NARROW else _WIDE
+    side = min(side, max(8, 1 << (len(vectors) - 1).bit_length())) if len(vectors) else side
+    blocks = _Blocks(vectors, side)
+    pending: collections.deque = collections.deque()
+    for row, column, device in _tiles(ends, side):
+        limit = np.zeros(side, np.int32)
+        part = ends[row * side : (row + 1) * side] - column * side
+        limit[: len(part)] = np.clip(part, 0, side)
+        tile = _tile(
+            blocks.get(row, device), blocks.get(column, device), limit, np.float32(sigma), row == column
+        )
+        pending.append((row * side, column * side, *tile))
+        if len(pending) > _AHEAD * jax.local_device_count():
+            yield _collect(vectors, sigma, *pending.popleft())
+    while pending:
+        yield _collect(vectors, sigma, *pending.popleft())
+
+
+def distances(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """1 - cos of the pairs (i, j), in float64 and independent of what else is asked; [pairs]."""
+    if not len(i):
+        return np.zeros(0)
+    return 1 - np.einsum("nd,nd->n", rows.unit_or_zero(vectors[i]), rows.unit_or_zero(vectors[j]))
+
+
+def _collect(
+    vectors: np.ndarray,
+    sigma: float,
+    row: int,
+    column: int,
+    near: jax.Array,
+    any_close: jax.Array,
+    close: jax.Array,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of a finished tile, close calls decided."""
+    near = np.asarray(near)
+    if any_close:
+        i, j = np.nonzero(np.asarray(close))
+        wrong = distances(vectors, i + row, j + column) > sigma
+        near = near.copy()
+        near[i[wrong], j[wrong]] = False
+    i, j = np.nonzero(near)
+    return i + row, j + column
+
+
+def _tiles(ends: np.ndarray, side: int) -> Iterator[tuple[int, int, jax.Device]]:
+    """Block rows and columns that hold a pair to look at; neighbouring block rows go to different devices."""
+    here = jax.local_devices()
+    for row in range(-(-len(ends) // side)):
+        last = int(ends[min((row + 1) * side, len(ends)) - 1])
+        for column in range(row, max(-(-last // side), row + 1)):
+            yield row, column, here[row % len(here)]
+
+
+class _Blocks:
+    """Blocks of `side` unit vectors on the devices, the latest kept."""
+
+    def __init__(self, vectors: np.ndarray, side: int):
+        self._vectors, self._side = vectors, side
+        self._kept: dict[tuple[int, jax.Device], jax.Array] = {}
+
+    def get(self, number: int, device: jax.Device) -> jax.Array:
+        key = (number, device)
+        if key in self._kept:
+            return self._kept[key]
+        part = np.asarray(self._vectors[number * self._side : (number + 1) * self._side], np.float32)
+        padded = np.pad(part, ((0, self._side - len(part)), (0, 0)))
+        while len(self._kept) >= _CACHED * jax.local_device_count():
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[key] = _unit(jax.device_put(padded, device))
+        return self._kept[key]
+
+
+@jax.jit
+def _unit(x: jax.Array) -> jax.Array:
+    """As `rows.unit_or_zero`, in float32."""
+    length = jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True))
+    return jnp.where(length > rows.NO_LENGTH, x / length, 0)
+
+
+@jax.jit
+def _tile(
+    row: jax.Array, column: jax.Array, limit: jax.Array, sigma: jax.Array, diagonal: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Near pairs of a tile: [r, d], [c, d], columns to look at [r] -> bool [r, c], is any close, those [r, c]."""
+    distance = 1 - jnp.einsum("rd,cd->rc", row, column, precision=jax.lax.Precision.HIGHEST)
+    place = jnp.arange(column.shape[0])
+    look = place[None, :] < limit[:, None]
+    look &= ~diagonal | (place[None, :] > jnp.arange(row.shape[0])[:, None])
+    near = look & (distance <= sigma + MARGIN)
+    close = near & (distance > sigma - MARGIN)
+    return near, jnp.any(close), close
