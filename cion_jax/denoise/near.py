@@ -98,12 +98,12 @@ class _Blocks:
         padded = np.pad(part, ((0, self._side - len(part)), (0, 0)))
         while len(self._kept) >= _CACHED * jax.local_device_count():
             self._kept.pop(next(iter(self._kept)))
-        self._kept[key] = _unit(jax.device_put(padded, device))
+        self._kept[key] = unit_rows(jax.device_put(padded, device))
         return self._kept[key]
 
 
 @jax.jit
-def _unit(x: jax.Array) -> jax.Array:
+def unit_rows(x: jax.Array) -> jax.Array:
     """As `rows.unit_or_zero`, in float32."""
     length = jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True))
     return jnp.where(length > rows.NO_LENGTH, x / length, 0)

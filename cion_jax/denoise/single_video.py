@@ -11,22 +11,18 @@ from cion_jax.denoise.reallocate import nearest_tracklet
 from cion_jax.denoise.single_tracklet import keep_rows
 
 
-class Levels(NamedTuple):
-    """What levels 1 and 2 made of the tracklets.
+class Cleaned(NamedTuple):
+    """What level 1 and reallocation made of the tracklets.
 
     Attributes:
       keep: bool [n], what level 1 left in its tracklet.
       tracklet: int64 [n], the tracklet of every row after reallocation, -1 where none took it.
-      identity: int64 [t], the identity of every tracklet after merging, numbered by first tracklet.
       sums: float64 [t, d], sums of unit features after reallocation.
-      counts: int64 [t].
     """
 
     keep: np.ndarray
     tracklet: np.ndarray
-    identity: np.ndarray
     sums: np.ndarray
-    counts: np.ndarray
 
 
 def denoise_videos(
@@ -54,17 +50,20 @@ def denoise_videos(
     Raises:
       ValueError: a row that is zero or not finite, a video in several pieces, ids that do not fit the rows.
     """
-    _, levels = single_video(features, tracklets, videos, sigma_cst=sigma_cst, sigma_drm=sigma_drm)
-    return labels_of(levels.tracklet, levels.identity)
-
-
-def single_video(
-    features: np.ndarray, tracklets: np.ndarray, videos: np.ndarray, *, sigma_cst: float, sigma_drm: float
-) -> tuple[Tracklets, Levels]:
-    """As `denoise_videos`, with everything later stages need."""
     features = rows.checked_features(features)
+    groups = grouped(features, tracklets, videos)
+    cleaned = clean(features, groups, sigma_cst)
+    return labels_of(cleaned.tracklet, merge(cleaned.sums, groups.video, sigma_drm))
+
+
+def grouped(features: np.ndarray, tracklets: np.ndarray, videos: np.ndarray) -> Tracklets:
+    """The tracklets of `features` [n, d], ids checked."""
     tracklets = rows.checked_ids("tracklets", tracklets, len(features))
-    groups = ragged.group(tracklets, rows.checked_ids("videos", videos, len(features)))
+    return ragged.group(tracklets, rows.checked_ids("videos", videos, len(features)))
+
+
+def clean(features: np.ndarray, groups: Tracklets, sigma_cst: float) -> Cleaned:
+    """Level 1 and reallocation, some 65,536 rows of whole videos at a time."""
     count = len(groups)
     keep = np.ones(len(features), bool)
     tracklet = groups.of_row.copy()
@@ -82,9 +81,7 @@ def single_video(
             sigma_cst,
         )
         tracklet[part] += np.where(tracklet[part] >= 0, low, 0)
-    counts = np.bincount(tracklet[tracklet >= 0], minlength=count)
-    identity = merge(total, groups.video, sigma_drm)
-    return groups, Levels(keep, tracklet, identity, total, counts)
+    return Cleaned(keep, tracklet, total)
 
 
 def _clean(

@@ -1,0 +1,120 @@
+"""Links between groups that the closure goes over, and guards against what a few wrong ones can do to it.
+
+With a chance p of a false link per pair, the range of 2 r_s pairs per tracklet joins everything into one component from
+about p = 1 / (2 r_s) on. Options beyond the paper: only links that are mutual among the nearest, and components that
+are too large or too wide merged again by `agglomerate`, which does not chain.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cion_jax.denoise import agglomerate, near, rows
+from cion_jax.denoise.closure import Components
+
+
+class Linked(NamedTuple):
+    """Identities int64 [t]; links followed int64 [links, 2]; what a person should know."""
+
+    identities: np.ndarray
+    links: np.ndarray
+    warnings: list[str]
+
+
+def close_over(
+    sums: np.ndarray,
+    ends: np.ndarray,
+    sigma: float,
+    *,
+    mutual: int = 0,
+    max_share: float = 1.0,
+    max_radius: float = 2.0,
+    moments: list[np.ndarray] | None = None,
+) -> Linked:
+    """The closure of "within sigma", as level 3 has it, with its options.
+
+    Args:
+      sums, ends, sigma: as for `near.near_pairs`.
+      mutual: follow a link only if each of the two is among the other's so many nearest; 0: follow all.
+      max_share: components with a larger share of the groups than this are merged again, closest pair first.
+      max_radius: so are those with a group further than this from their mean, in cosine distance.
+      moments: for each group the ids (of a video and a frame) at which it was seen; groups that share one are not
+        linked directly, though others may still join them.
+    """
+    pairs = [np.stack(found, axis=1) for found in near.near_pairs(sums, ends, sigma)]
+    links = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+    if moments is not None:
+        apart = [not np.isin(moments[i], moments[j]).any() for i, j in links]
+        links = links[np.array(apart, bool)]
+    if mutual:
+        links = mutual_links(links, near.distances(sums, links[:, 0], links[:, 1]), mutual)
+    components = Components(len(sums))
+    components.link(links[:, 0], links[:, 1])
+    identities = components.labels()
+    wrong, warnings = _guard(sums, identities, max_share, max_radius)
+    if len(wrong):
+        identities = _again(sums, ends, sigma, identities, wrong, moments)
+    return Linked(identities, links, warnings)
+
+
+def mutual_links(links: np.ndarray, distance: np.ndarray, count: int) -> np.ndarray:
+    """Links [links, 2] whose two ends each have the other among their `count` nearest by distance [links]."""
+    ends = np.concatenate([links, links[:, ::-1]])
+    order = np.lexsort((ends[:, 1], np.tile(distance, 2), ends[:, 0]))
+    starts = np.searchsorted(ends[order, 0], ends[order, 0], side="left")
+    rank = np.empty(len(ends), np.int64)
+    rank[order] = np.arange(len(ends)) - starts
+    near_enough = (rank < count).reshape(2, -1).all(axis=0)
+    return links[near_enough]
+
+
+def _guard(
+    sums: np.ndarray, identities: np.ndarray, max_share: float, max_radius: float
+) -> tuple[np.ndarray, list[str]]:
+    """Components to merge again, and warnings about them."""
+    count = int(identities.max(initial=-1)) + 1
+    sizes = np.bincount(identities, minlength=count)
+    # A pair or a handful of a small collection is no giant, whatever its share.
+    large = (sizes > max_share * len(sums)) & (sizes > 2)
+    wide = np.zeros(count, bool)
+    if max_radius < 2:
+        means = np.zeros((count, sums.shape[1]))
+        np.add.at(means, identities, sums)
+        means = rows.unit_or_zero(means)
+        radius = 1 - np.einsum("td,td->t", rows.unit_or_zero(sums), means[identities])
+        wide[identities[radius > max_radius]] = True
+    warnings = []
+    if large.any():
+        warnings.append(
+            f"{int(large.sum())} identities held more than {max_share:.1%} of all {len(sums):,} groups, the largest "
+            f"{int(sizes.max()):,}: links chain; merged again, closest pair first"
+        )
+    if wide.any():
+        warnings.append(
+            f"{int(wide.sum())} identities reached further than {max_radius} from their mean; merged again, closest "
+            "pair first"
+        )
+    return np.flatnonzero(large | wide), warnings
+
+
+def _again(
+    sums: np.ndarray,
+    ends: np.ndarray,
+    sigma: float,
+    identities: np.ndarray,
+    wrong: np.ndarray,
+    moments: list[np.ndarray] | None,
+) -> np.ndarray:
+    """Identities with the components `wrong` merged closest pair first."""
+    result, fresh = identities.copy(), int(identities.max()) + 1
+    for component in wrong:
+        inside = np.flatnonzero(identities == component)
+        merged = agglomerate.merge_closest(
+            sums[inside],
+            sigma,
+            ends=np.searchsorted(inside, ends[inside]),
+            moments=None if moments is None else [moments[k] for k in inside],
+        )
+        result[inside] = fresh + merged
+        fresh += int(merged.max()) + 1
+    return rows.first_appearance(result)

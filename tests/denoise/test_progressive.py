@@ -1,0 +1,92 @@
+"""The levels with their options."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from cion_jax import denoise
+from tests.denoise.strategies import draw_tracklets, seeds
+from tests.denoise.test_calibration import crowd
+
+OPTIONS = (
+    {"cannot_link": True},
+    {"split": True},
+    {"rebirth": 2},
+    {"mutual": 2},
+    {"max_share": 0.02},
+    {"max_radius": 0.1},
+    {"second_look": True},
+    {"give_back": True},
+    {"merging": "agglomerative"},
+    {"min_images": 4},
+    {"half_width": None},
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seeds)
+def test_without_options_the_stages_are_the_public_functions(seed):
+    features, tracklets, videos = draw_tracklets(seed)
+    found = denoise.run(features, tracklets, videos, settings=denoise.paper())
+    np.testing.assert_array_equal(found.labels, denoise.correlate(features, tracklets, videos))
+    np.testing.assert_array_equal(
+        found.levels["level 2"], denoise.denoise_videos(features, tracklets, videos)
+    )
+    names = videos * 100 + tracklets
+    np.testing.assert_array_equal(found.levels["level 1"] >= 0, denoise.denoise_tracklets(features, names))
+
+
+@settings(deadline=None, max_examples=10)
+@given(seeds)
+def test_every_option_gives_contiguous_labels(seed):
+    features, tracklets, videos = draw_tracklets(seed)
+    frames = np.arange(len(features)) % 7
+    for option in OPTIONS:
+        found = denoise.run(features, tracklets, videos, frames, settings=denoise.paper(**option))
+        names = found.labels[found.labels >= 0]
+        assert list(dict.fromkeys(names.tolist())) == list(range(names.max(initial=-1) + 1)), option
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: next(iter(option)))
+def test_every_option_changes_something(option):
+    # Six numbers do not keep 40 people apart: everything that can go wrong does.
+    features, tracklets, videos, frames, _ = crowd(seed=1, width=6, spread=0.5, switch=0.5)
+    base = denoise.paper(sigma_cst=0.12, sigma_drm=0.2, half_width=20)
+    plain = denoise.run(features, tracklets, videos, frames, settings=base).labels
+    changed = dataclasses.replace(base, **option)
+    other = denoise.run(features, tracklets, videos, frames, settings=changed).labels
+    assert (plain != other).any(), f"{option} is read and ignored, or this crowd does not need it"
+
+
+def test_recommended_finds_the_people_of_an_easy_crowd():
+    features, tracklets, videos, frames, true = crowd(seed=2)
+    thresholds = denoise.calibrate(features, tracklets, videos, frames)
+    settings_ = denoise.recommended(sigma_cst=thresholds.sigma_cst, sigma_drm=thresholds.sigma_drm)
+    found = denoise.run(features, tracklets, videos, frames, settings=settings_).labels
+    assert (found >= 0).mean() > 0.95
+    people = len(set(true.tolist()))
+    assert 0.9 * people <= found.max() + 1 <= 1.1 * people, "5 % of the people may be merged with another"
+    pure = sum(np.bincount(true[found == label]).max() for label in range(found.max() + 1))
+    assert pure / (found >= 0).sum() > 0.95
+
+
+def test_frames_are_asked_for():
+    with pytest.raises(ValueError, match="cannot_link needs the frame"):
+        denoise.run(np.eye(3), np.arange(3), np.zeros(3, int), settings=denoise.recommended())
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="merging='ward'"):
+        denoise.paper(merging="ward")
+    with pytest.raises(ValueError, match="sigma_cst=0"):
+        denoise.paper(sigma_cst=0.0)
+    with pytest.raises(ValueError, match="min_images"):
+        denoise.paper(min_images=0)
+
+
+def test_nothing_gives_nothing():
+    empty = np.zeros(0, int)
+    found = denoise.run(np.zeros((0, 4)), empty, empty, empty, settings=denoise.recommended())
+    assert found.labels.shape == (0,)
