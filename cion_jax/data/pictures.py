@@ -18,6 +18,8 @@ from cion_jax.data.ordered import chunks, ordered_map
 PLAIN = "images"  # the layout of files that belong to nobody in particular
 LIST_SUFFIX = ".txt"
 UNKNOWN = -1
+NUMBERS = ("identity", "tracklet", "video", "camera", "frame")
+_RECORDS_AT_ONCE = 1024
 _CHUNK = 16  # images that a thread decodes at a time
 _STEP = 64  # pixels: canvases grow by it, so that few shapes occur
 
@@ -35,7 +37,9 @@ class Pictures(NamedTuple):
 
     Attributes:
       layout: "records", a name of `importers.IMPORTERS`, or "images".
-      columns: arrays [n]: "split" (str), "identity" (int64) and "camera" (int32), -1 where unknown.
+      columns: arrays [n]: "split" (str), and int64 "identity", "tracklet", "video", "camera", "frame", -1 where
+        unknown.
+      paths: source paths of all rows.
       read: row numbers, largest (height, width) -> their pictures, reduced to that size. Thread-safe.
       skipped: (path, reason) of image files that belong to no row.
       names: names of identities and cameras by their number, where the source has names.
@@ -43,6 +47,7 @@ class Pictures(NamedTuple):
 
     layout: str
     columns: dict[str, np.ndarray]
+    paths: Callable[[], list[str]]
     read: Callable[[Sequence[int], tuple[int, int]], list[Picture]]
     skipped: list[tuple[str, str]]
     names: dict[str, list]
@@ -81,14 +86,29 @@ def open_pictures(source: Path, *, importer: str = "auto", split: str = "") -> P
         where = f" of the split {split!r}" if split else ""
         raise UserError(f"{source} holds no images{where}.")
     skipped = [(row.path, row.reason) for row in found if isinstance(row, SkippedFile) and row.is_image]
-    columns = {
-        "split": np.array([row.split for row in rows]),
-        "identity": np.array([row.identity for row in rows], np.int64),
-        "camera": np.array([row.camera for row in rows], np.int32),
+    columns = {"split": np.array([row.split for row in rows])} | {
+        name: np.array([getattr(row, name) for row in rows], np.int64) for name in NUMBERS
     }
     names = {kind: list(known) for kind, known in numbering.names.items() if kind in columns}
     return Pictures(
-        layout, columns, lambda numbers, size: [_read(rows[n], size) for n in numbers], skipped, names
+        layout,
+        columns,
+        lambda: [row.path for row in rows],
+        lambda numbers, size: [_read(rows[n], size) for n in numbers],
+        skipped,
+        names,
+    )
+
+
+def part(pictures: Pictures, first: int, last: int) -> Pictures:
+    """Rows first..last-1 of `pictures`, as rows 0 and following."""
+    return Pictures(
+        pictures.layout,
+        {name: column[first:last] for name, column in pictures.columns.items()},
+        lambda: pictures.paths()[first:last],
+        lambda numbers, size: pictures.read([first + n for n in numbers], size),
+        pictures.skipped,
+        pictures.names,
     )
 
 
@@ -148,12 +168,20 @@ def _of_records(source: Path, split: str) -> Pictures:
                 found.append(_decoded(record.path, record.image, size))
         return found
 
-    columns = {
-        "split": np.repeat(np.array(names), [len(part) for part in sets]),
-        "identity": np.concatenate([part.columns["identity"] for part in sets]).astype(np.int64),
-        "camera": np.concatenate([part.columns["camera"] for part in sets]).astype(np.int32),
+    columns = {"split": np.repeat(np.array(names), [len(part) for part in sets])} | {
+        name: np.concatenate([part.columns[name] for part in sets]).astype(np.int64) for name in NUMBERS
     }
-    return Pictures("records", columns, read, [], {})
+    return Pictures("records", columns, lambda: _record_paths(sets), read, [], {})
+
+
+def _record_paths(sets: list[records.RecordSet]) -> list[str]:
+    """Paths stand in the records themselves: all are read."""
+    return [
+        record.path
+        for part in sets
+        for rows in chunks(range(len(part)), _RECORDS_AT_ONCE)
+        for record in part.__getitems__(rows)
+    ]
 
 
 def _rows(source: Path, importer: str, numbering: Numbering) -> tuple[str, list[ImageRow | SkippedFile]]:

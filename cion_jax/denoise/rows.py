@@ -6,12 +6,13 @@ NO_LENGTH = 1e-12  # a sum of unit vectors this short has cancelled; what direct
 
 
 def checked_features(features: np.ndarray) -> np.ndarray:
-    """`features` as an array [n, d], memory-mapped ones as they are.
+    """`features` as an array [n, d]; memory-mapped ones, and whatever else is read by slices and row numbers, as is.
 
     Raises:
       ValueError: not two-dimensional, or not floating point.
     """
-    features = np.asanyarray(features)
+    if not hasattr(features, "shape") or not hasattr(features, "dtype"):
+        features = np.asarray(features)
     if features.ndim != 2 or features.shape[1] == 0:
         raise ValueError(f"features must be [n, d], not of shape {features.shape}")
     if not np.issubdtype(features.dtype, np.floating):

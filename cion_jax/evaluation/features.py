@@ -49,11 +49,11 @@ def extract(
       UserError: a feature is not finite; the first record concerned is named.
       ValueError: another number of valid rows than `total`, or rows that do not divide by the devices.
     """
-    processes = jax.process_count() if mesh is not None else 1
+    processes = len({device.process_index for device in mesh.devices.flat}) if mesh is not None else 1
     local = mesh.local_mesh.size if mesh is not None else 1
     place, fetch = _transfers(mesh)
     features, valid, waiting = [], [], None
-    quiet = io.StringIO() if mesh is not None and jax.process_index() else None
+    quiet = io.StringIO() if jax.process_index() else None
     with Progress(label, total, stream=quiet) as progress:
         for batch in batches:
             rows = len(batch["valid"])

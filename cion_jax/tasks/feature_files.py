@@ -20,7 +20,7 @@ SUFFIXES = (".npz", ".parquet")
 def check_target(target: Path) -> None:
     """Raises UserError unless the suffix says how to write."""
     if target.suffix not in SUFFIXES:
-        raise UserError(f"target={target} must end in {' or '.join(SUFFIXES)}")
+        raise UserError(f"target={target} must end in {' or '.join(SUFFIXES)}, or be a folder")
     if target.is_dir():
         raise UserError(f"target={target} is a folder")
 
@@ -63,11 +63,16 @@ def skipped_file(target: Path) -> Path:
 
 def write_skipped(target: Path, skipped: Sequence[tuple[str, str]]) -> None:
     """Lists (path, reason) beside the target; without any, a list that an earlier run left is removed."""
+    write_list(skipped_file(target), skipped)
+
+
+def write_list(file: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Lists (path, reason) in a .csv; without any, one that an earlier run left is removed."""
     if not skipped:
-        skipped_file(target).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         return
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["path", "reason"])
     table.writerows(skipped)
-    write_atomically(skipped_file(target), text.getvalue().encode(errors="backslashreplace"))
+    write_atomically(file, text.getvalue().encode(errors="backslashreplace"))

@@ -11,8 +11,9 @@ from PIL import Image
 
 from cion_jax import bridge, zoo
 from cion_jax.core.errors import UserError
+from cion_jax.data import pictures
 from cion_jax.data.preprocess import prepare_eval
-from cion_jax.tasks import extract, feature_files
+from cion_jax.tasks import extract, extractors, feature_files, feature_shards
 from configs import extract as settings
 from tests.parity import weights
 
@@ -99,7 +100,7 @@ def test_parquet_with_unit_length_in_float16(done, people, backbone, tmp_path, c
     values = {"source": str(people), "weights": str(backbone), "batch_size": 5, "float16": True}
     extract.run(config_of(target=str(target), importer="images", **values), tmp_path)
     table, raw = pyarrow.parquet.read_table(target), np.load(done)["features"]
-    assert table.column_names == ["path", "split", "identity", "camera", "feature"]
+    assert table.column_names == ["path", "split", *pictures.NUMBERS, "feature"]
     assert set(table["identity"].to_pylist()) == {-1}, "plain images have no identity"
     found = np.array(table["feature"].to_pylist(), np.float32)
     expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
@@ -117,13 +118,13 @@ def test_weights_of_others_bring_their_own_normalisation(backbone):
         path = backbone.parent / f"{expected}.safetensors"
         bridge.save_file(path, {prefix + k: v for k, v in weights.state_dict(NAME).items()})
         config = config_of(weights=str(path), model={"name": NAME, "dtype": "auto"})
-        model = extract._model(config, said.append)
-        assert (model.mean, model.std) == extract.NORMALISATIONS[expected]
+        model = extractors.load(config, said.append)
+        assert (model.mean, model.std) == extractors.NORMALISATIONS[expected]
         assert model.size == zoo.spec(NAME).input_size
     assert any("TransReID" in line for line in said)
     assert any("--config.normalisation=lup" in line for line in said)
     config.normalisation, config.input_size = "half", (64, 32)
-    model = extract._model(config, said.append)
+    model = extractors.load(config, said.append)
     assert (model.mean[0], model.size) == (0.5, (64, 32))
 
 
@@ -145,7 +146,9 @@ def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch):
         ({"weights": ""}, "--config.weights"),
         ({"weights": "", "model": {"name": "resnet19", "dtype": "auto"}}, "resnet19"),
         ({"target": "f.csv"}, r"must end in \.npz or \.parquet"),
-        ({"normalisation": "none"}, "normalisation='none'"),
+        ({"normalisation": "no"}, "normalisation='no'"),
+        ({"colour": "grey"}, "colour='grey'"),
+        ({"shard_rows": 0}, "shard_rows"),
         ({"input_size": (8, 8)}, "16 pixels"),
         ({"batch_size": 0}, "batch_size"),
         ({"weights": "absent.pth"}, "no weight file absent.pth"),
@@ -171,3 +174,49 @@ def test_a_path_that_is_no_text_is_kept_readable(tmp_path):
     assert "a\\udcff.jpg,why" in feature_files.skipped_file(target).read_text()
     feature_files.write_skipped(target, [])
     assert not feature_files.skipped_file(target).exists()
+
+
+def shard_values(people, backbone, target):
+    """Settings for a folder of shards of four images."""
+    return {"source": str(people), "weights": str(backbone), "batch_size": 5, "shard_rows": 4} | {
+        "target": str(target),
+        "l2_normalise": False,
+    }
+
+
+def test_shards_hold_what_one_file_holds(done, people, backbone, tmp_path):
+    extract.run(config_of(**shard_values(people, backbone, tmp_path / "store")), tmp_path)
+    stored, raw = feature_shards.Stored(tmp_path / "store"), np.load(done)["features"]
+    assert stored.shape == (11, 512) and feature_shards.manifest(tmp_path / "store")["width"] == 512
+    readable = [row for row in range(11) if row != 5]
+    for row, expected in zip(readable, raw, strict=True):
+        assert weights.deviation(stored[row : row + 1][0], expected) < 0.05
+    assert not stored[5:6].any(), "an image that cannot be read has zeros"
+    assert feature_shards.unreadable(tmp_path / "store")[0][0] == 5
+    assert (tmp_path / "store/skipped.csv").read_text().count("\n") == 2
+
+
+def test_a_run_goes_on_with_the_shards_that_are_missing(people, backbone, tmp_path, monkeypatch):
+    values = shard_values(people, backbone, tmp_path / "store")
+    extract.run(config_of(**values), tmp_path)
+    whole = {file.name: file.read_bytes() for file in (tmp_path / "store").glob("*.npy")}
+    (tmp_path / "store/features-00001.npy").unlink()
+    made = []
+    monkeypatch.setattr(
+        feature_shards,
+        "write_shard",
+        lambda folder, number, *rest: made.append(number) or write_shard(folder, number, *rest),
+    )
+    extract.run(config_of(**values), tmp_path)
+    assert made == [1], "only the missing shard is done again"
+    assert {file.name: file.read_bytes() for file in (tmp_path / "store").glob("*.npy")} == whole
+
+
+def test_a_folder_of_other_features_is_refused(people, backbone, tmp_path):
+    values = shard_values(people, backbone, tmp_path / "store")
+    extract.run(config_of(**values), tmp_path)
+    with pytest.raises(UserError, match=r"holds features of other work .*input_size"):
+        extract.run(config_of(**values, input_size=(64, 32)), tmp_path)
+
+
+write_shard = feature_shards.write_shard

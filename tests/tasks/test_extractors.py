@@ -1,0 +1,58 @@
+"""Networks of others as extractors."""
+
+import numpy as np
+import pytest
+
+from cion_jax.core.errors import UserError
+from cion_jax.tasks import extractors
+from configs import extract as settings
+
+
+def config_of(**values):
+    config = settings.get_config().lock()
+    with config.ignore_type():
+        config.update(values)
+    return config
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """An OpenVINO network of a fixed batch of one whose features are the means of the three channels."""
+    ov = pytest.importorskip("openvino", reason="the extra `video` is not installed")
+    from openvino import opset13 as ops
+
+    images = ops.parameter([1, 3, 32, 16], np.float32)
+    means = ops.reduce_mean(images, ops.constant(np.array([2, 3])), keep_dims=False)
+    path = tmp_path_factory.mktemp("network") / "means.xml"
+    ov.save_model(ov.Model([means], [images], "means"), path)
+    return path
+
+
+def test_a_network_gets_what_it_was_trained_on(network):
+    pixels = np.zeros((5, 64, 64, 3), np.uint8)
+    pixels[:, :40, :20] = np.array([10, 20, 30])
+    sizes = np.tile(np.int32([40, 20]), (5, 1))
+    said = []
+    plain = extractors.load(config_of(weights=str(network), normalisation="none"), said.append)
+    assert (plain.size, plain.name, plain.mesh, len(plain.digest)) == ((32, 16), "means", None, 64)
+    np.testing.assert_allclose(plain.apply(pixels, sizes), np.tile([10, 20, 30], (5, 1)), atol=1e-3)
+    flipped = extractors.load(
+        config_of(weights=str(network), normalisation="half", colour="bgr"), said.append
+    )
+    expected = (np.array([30, 20, 10]) / 255 - 0.5) / 0.5
+    np.testing.assert_allclose(flipped.apply(pixels, sizes)[4], expected, atol=1e-3)
+    assert "OpenVINO" in said[0]
+
+
+def test_what_a_network_does_not_say_is_asked_for(network):
+    with pytest.raises(UserError, match=r"--config\.normalisation"):
+        extractors.load(config_of(weights=str(network)), print)
+
+
+def test_files_that_are_no_networks(tmp_path, network):
+    absent = config_of(weights=str(tmp_path / "absent.onnx"), normalisation="none")
+    with pytest.raises(UserError, match="does not exist"):
+        extractors.load(absent, print)
+    (tmp_path / "torn.xml").write_text("<net>")
+    with pytest.raises(UserError, match="no network that OpenVINO reads"):
+        extractors.load(config_of(weights=str(tmp_path / "torn.xml"), normalisation="none"), print)
