@@ -107,10 +107,10 @@ def removal_quality(before: np.ndarray, after: np.ndarray, true: np.ndarray) -> 
     if not len(before) == len(after) == len(true):
         raise ValueError(f"before, after and true have {len(before)}, {len(after)} and {len(true)} entries")
     had, out = before != OUT, after == OUT
-    noise = had & ((true == OUT) | (true != _person_of_group(before, true)))
+    noise = had & ((true == OUT) | (true != person_of_group(before, true)))
     clean = had & ~noise
     removed = had & out
-    right = ~out & (true != OUT) & (true == _person_of_group(after, true))
+    right = ~out & (true != OUT) & (true == person_of_group(after, true))
     return {
         "noise_images": int(noise.sum()),
         "clean_images": int(clean.sum()),
@@ -190,7 +190,7 @@ def _labels(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _person_of_group(groups: np.ndarray, true: np.ndarray) -> np.ndarray:
+def person_of_group(groups: np.ndarray, true: np.ndarray) -> np.ndarray:
     """The person that most images of an image's group show, int64 [n]; -1 outside groups and with nobody in them."""
     chosen = (groups != OUT) & (true != OUT)
     person = np.full(len(groups), OUT)
