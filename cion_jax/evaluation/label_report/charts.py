@@ -6,7 +6,8 @@ from html import escape
 
 from cion_jax.evaluation.label_report.bins import Bins, SizeBin
 
-_WIDTH, _HEIGHT = 640, 240
+_WIDTH, _HEIGHT = 500, 230
+_WIDE = 700  # of the chart over levels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 26, 42
 
 
@@ -65,13 +66,13 @@ def sizes(bins: Sequence[SizeBin], *, x_label: str, y_label: str, unit: str, lab
 
 def over_levels(names: Sequence[str], series: dict[str, Sequence[float]], *, label: str) -> str:
     """Fractions as lines over the levels, named at their right ends."""
-    room = 120  # for the names
+    room = 130  # for the names
     last = max(len(names) - 1, 1)
-    parts = _grid(1.0, "", ends=_WIDTH - room)
+    parts = _grid(1.0, "", ends=_WIDE - room)
     y = _scale(1.0)
 
     def x(k: int) -> float:
-        return _LEFT + 24 + k * (_WIDTH - room - 24 - _LEFT - 24) / last
+        return _LEFT + 40 + k * (_WIDE - room - 40 - _LEFT - 24) / last
 
     for k, name in enumerate(names):
         parts.append(
@@ -89,12 +90,12 @@ def over_levels(names: Sequence[str], series: dict[str, Sequence[float]], *, lab
             f'<g class="line l{number}"><polyline points="{points}"/>{dots}<text x="{x(len(values) - 1) + 12:.1f}" '
             f'y="{height + 4:.1f}">{escape(title)} {values[-1]:.3f}</text></g>'
         )
-    return _svg(parts, label)
+    return _svg(parts, label, _WIDE)
 
 
-def _svg(parts: Sequence[str], label: str) -> str:
+def _svg(parts: Sequence[str], label: str, width: int = _WIDTH) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label, quote=True)}">'
+        f'<svg viewBox="0 0 {width} {_HEIGHT}" role="img" aria-label="{escape(label, quote=True)}">'
         f"{''.join(parts)}</svg>"
     )
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-_NOTHING = np.zeros(0)
+
+def _nothing() -> np.ndarray:
+    return np.zeros(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Gallery:
     strips: Sequence[Strip]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A denoising run.
 
@@ -113,14 +115,14 @@ class Run:
     videos: int | None = None
     tracklets: int | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    sizes: np.ndarray = _NOTHING
-    components: np.ndarray = _NOTHING
+    sizes: np.ndarray = dataclasses.field(default_factory=_nothing)
+    components: np.ndarray = dataclasses.field(default_factory=_nothing)
     component_unit: str = "tracklets"
     guard: float = 0.01
-    inside_before: np.ndarray = _NOTHING
-    inside_after: np.ndarray = _NOTHING
-    linked: np.ndarray = _NOTHING
-    apart: np.ndarray = _NOTHING
+    inside_before: np.ndarray = dataclasses.field(default_factory=_nothing)
+    inside_after: np.ndarray = dataclasses.field(default_factory=_nothing)
+    linked: np.ndarray = dataclasses.field(default_factory=_nothing)
+    apart: np.ndarray = dataclasses.field(default_factory=_nothing)
     galleries: Sequence[Gallery] = ()
     warnings: Sequence[str] = ()
 

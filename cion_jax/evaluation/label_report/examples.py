@@ -142,12 +142,11 @@ class _Shower:
         wrong = (self.run.labels[rows] >= 0) & (self.run.true[rows] != self.person[rows])
         return [Tile(int(row), wrong=bool(one)) for row, one in zip(rows, wrong, strict=True)]
 
-    def identity(self, name: int, most: int) -> list[Group]:
+    def identity(self, rows: np.ndarray, most: int) -> list[Group]:
         """Pictures of an identity by video, spread over videos and time."""
-        rows = self.labels(name)
         videos = np.unique(self.run.videos[rows])
         chosen = _spread(videos, max(1, most // 2))
-        each = max(1, most // len(chosen))
+        each = max(1, most // max(len(chosen), 1))
         return [
             Group(f"video {video}", self.tiles(_spread(rows[self.run.videos[rows] == video], each)))
             for video in chosen
@@ -192,12 +191,16 @@ def _identity(show: _Shower, name: int, why: str) -> Strip:
     videos = len(np.unique(show.run.videos[rows]))
     tracklets = len(np.unique(show.run.tracklets[rows]))
     note = f"{why}: {_count(len(rows), 'image')}, {_count(tracklets, 'tracklet')}, {_count(videos, 'video')}"
-    wrong = False
-    if show.knows:
-        others = int((show.run.true[rows] != show.person[rows]).sum())
-        wrong = others > 0
-        note += f"; {_count(others, 'image')} of somebody else" if wrong else "; one person"
-    return Strip(f"Identity {name}", show.identity(name, _TILES), note, wrong)
+    if not show.knows:
+        return Strip(f"Identity {name}", show.identity(rows, _TILES), note)
+    strange = rows[show.run.true[rows] != show.person[rows]]
+    groups = show.identity(rows[show.run.true[rows] == show.person[rows]], _TILES)
+    note += (
+        f"; {_count(len(strange), 'image')} of somebody or something else" if len(strange) else "; one person"
+    )
+    if len(strange):
+        groups.append(Group("of somebody or something else", show.tiles(_spread(strange, _BESIDE))))
+    return Strip(f"Identity {name}", groups, note, bool(len(strange)))
 
 
 def _removed(show: _Shower, strips: int) -> list[Strip]:
@@ -206,7 +209,7 @@ def _removed(show: _Shower, strips: int) -> list[Strip]:
         tracklet = int(show.run.tracklets[row])
         others = show.tracklets(tracklet)
         others = others[others != row]
-        kept = others[show.run.labels[others] >= 0]
+        kept = others[(show.run.labels[others] >= 0) & (np.asarray(show.run.placed)[others] == tracklet)]
         wrong = show.knows and bool(show.run.true[row] == show.person_before[row] != OUT)
         note = show.distance(row)
         if show.knows:

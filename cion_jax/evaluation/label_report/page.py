@@ -18,7 +18,7 @@ from cion_jax.evaluation.label_report.style import CSS
 from cion_jax.evaluation.label_report.thumbnails import Picture, Thumbnails
 
 BEFORE, AFTER = "raw tracklets", "final identities"
-LINKED, APART = "nearest that was not linked", "linked"
+APART, LINKED = "to the nearest group that was not linked", "linked"
 
 
 def write(run: Run, directory: Path, *, picture: Picture | None = None, most_pictures: int = 600) -> Path:
@@ -53,7 +53,7 @@ def _figures(run: Run) -> dict[str, Any]:
         "summary": sentences.summary(run),
         "warnings": sentences.warnings(run),
         "inside": bins.of_distances({BEFORE: run.inside_before, AFTER: run.inside_after}, run.sigma_cst),
-        "between": bins.of_distances({LINKED: run.apart, APART: run.linked}, run.sigma_drm),
+        "between": bins.of_distances({APART: run.apart, LINKED: run.linked}, run.sigma_drm),
         "sizes": bins.of_sizes(run.sizes),
         "components": bins.of_sizes(run.components),
     }
@@ -245,7 +245,7 @@ def _truth(run: Run) -> str:
             series,
             label="Pair precision, recall and F after each level",
         )
-        chart = f'<figure style="max-width:720px">{drawn}</figure>'
+        chart = f'<figure style="max-width:760px">{drawn}</figure>'
     return (
         "<p class='faint'>Recall counts removed images as lost. Split: people in several identities; mixed: identities "
         "with several people; of nobody: kept images that show no person.</p>"

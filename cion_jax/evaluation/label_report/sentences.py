@@ -23,7 +23,7 @@ def count(number: int, noun: str) -> str:
 
 
 def summary(run: Run) -> list[str]:
-    """What was done and what came out, for somebody who has not read the paper."""
+    """What was done and what came out, a paragraph each, for somebody who has not read the paper."""
     first, last = run.levels[0], run.levels[-1]
     where = f" of {count(run.videos, 'video')}" if run.videos is not None else ""
     groups = run.tracklets if run.tracklets is not None else first.identities
@@ -41,15 +41,14 @@ def summary(run: Run) -> list[str]:
         sentences.append(f"{count(moved, 'image')} fitted another tracklet better and moved there.")
     if len(run.sizes):
         middle, single = int(np.median(run.sizes)), int((run.sizes == 1).sum())
-        sentences.append(
-            f"Half of the identities have {count(middle, 'image')} or more, the largest has {run.sizes.max():,}"
-            + (
-                f"; {count(single, 'identity')} of one image {'teaches' if single == 1 else 'teach'} nothing about a person."
-                if single
-                else "."
-            )
+        alone = (
+            f"; {count(single, 'identity')} of one image can teach nothing about a person" if single else ""
         )
-    return [*sentences, *_noise(first, last), *_truth(first, last)]
+        sentences.append(
+            f"Half of the identities have {count(middle, 'image')} or more, "
+            f"the largest has {run.sizes.max():,}{alone}."
+        )
+    return [" ".join(sentences), *_noise(first, last), *_truth(first, last)]
 
 
 def _noise(first: Level, last: Level) -> list[str]:
@@ -83,7 +82,7 @@ def _truth(first: Level, last: Level) -> list[str]:
         sentences.append(
             f"Of {count(q['false_positives'], 'image')} of nobody {q['false_positives_kept']:,} were kept."
         )
-    return sentences
+    return [" ".join(sentences)]
 
 
 def _is(number: int) -> str:

@@ -32,6 +32,7 @@ a:hover { text-decoration: underline; }
 .figure span { font-size: 13px; color: var(--faint); }
 .share { display: flex; height: 14px; border-radius: 7px; overflow: hidden; gap: 2px; margin: 18px 0 6px; }
 .share i { display: block; min-width: 2px; }
+.share + .legend { margin-bottom: 16px; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 20px; font-size: 13px; color: var(--faint); }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
 .c0 { background: var(--accent); } .c1 { background: var(--third); } .c2 { background: var(--ghost); }
@@ -45,8 +46,9 @@ th { font-weight: 500; color: var(--faint); font-size: 13px; text-align: right; 
 td { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr:last-child td { font-weight: 600; }
-.bar { display: block; height: 4px; border-radius: 2px; background: var(--accent); margin-left: auto; margin-top: 3px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 34px 36px; margin-top: 18px; }
+.bar { display: block; height: 4px; border-radius: 2px; background: var(--accent); margin: 3px 0 0 auto; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 34px 36px;
+  margin-top: 18px; }
 figure { margin: 0; } figure .legend { margin: 4px 0 6px; } figcaption { font-size: 13.5px; margin-top: 4px; }
 svg { display: block; width: 100%; height: auto; overflow: visible; font: 12px system-ui, "DejaVu Sans", sans-serif; }
 .grid { stroke: var(--rule); } .base { stroke: var(--base); }
@@ -77,8 +79,8 @@ svg { display: block; width: 100%; height: auto; overflow: visible; font: 12px s
 .tile.wrong { outline: 3px solid var(--bad); outline-offset: -3px; }
 .tile.wrong::after { content: "\\2715"; position: absolute; top: 0; right: 0; width: 20px; height: 20px; color: #fff;
   background: var(--bad); font: 700 12px/20px sans-serif; text-align: center; border-bottom-left-radius: 4px; }
-.tile.wrong img { filter: none; }
-.tile small { display: block; line-height: 1.4; font-size: 11px; color: var(--faint); text-align: center; padding: 1px 3px; }
+.tile small { display: block; line-height: 1.4; font-size: 11px; color: var(--faint); text-align: center;
+  padding: 1px 3px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 22px; font-size: 14px; }
 dt { color: var(--faint); } dd { margin: 0; overflow-wrap: anywhere; }
 footer { margin-top: 60px; font-size: 13px; color: var(--faint); border-top: 1px solid var(--rule); padding-top: 12px; }
