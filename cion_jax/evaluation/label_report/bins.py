@@ -26,7 +26,8 @@ def of_distances(series: dict[str, np.ndarray], threshold: float, *, bins: int =
     if not series:
         return Bins([], {})
     everything = np.concatenate(list(series.values()))
-    top = max(1.5 * threshold, min(float(np.quantile(everything, 0.995)), 2.0), 0.02)
+    top = max(1.5 * threshold, float(np.quantile(everything, 0.995)), 0.02)
+    top = min(top, 0.8 * bins * threshold) if threshold > 0 else top
     below = max(1, round(bins * threshold / top)) if 0 < threshold < top else 0
     step = threshold / below if below else top / bins
     edges = step * np.arange(int(np.ceil(top / step)) + 1)

@@ -5,7 +5,9 @@ import numpy as np
 from cion_jax.evaluation.label_report.description import Level, Run
 
 _MANY_REMOVED = 0.3
+_MANY_INCONSISTENT = 0.1
 _SMALL = 100  # units: below, one per cent of them says nothing
+_LONG = 10  # units in a chain
 
 
 def percent(share: float) -> str:
@@ -100,6 +102,12 @@ def warnings(run: Run) -> list[str]:
             f"{percent(1 - last.images / first.images)} of the images were removed. If the removed images below are "
             f"of the right people, sigma_cst = {run.sigma_cst:g} is too small for this extractor: calibrate it."
         )
+    if last.consistency and last.consistency > _MANY_INCONSISTENT * last.images:
+        found.append(
+            f"{percent(last.consistency / last.images)} of the images kept are sigma_cst = {run.sigma_cst:g} or "
+            "farther from the centre of their identity. Their identities hold different people, or one person's "
+            "looks in different videos are that far apart."
+        )
     if last.identities > 1 and sum(level.merges for level in run.levels) == 0:
         found.append(
             f"Nothing was merged: every identity is a single tracklet. sigma_drm = {run.sigma_drm:g} may be too "
@@ -114,9 +122,9 @@ def _chaining(run: Run) -> list[str]:
     if not total:
         return []
     largest = int(run.components.max())
-    share, mean = largest / total, total / len(run.components)
-    # Of few people everybody has more than one per cent.
-    if share <= run.guard or total < _SMALL or largest < 5 * mean:
+    share = largest / total
+    # Of a few people who are seen often everybody has more than one per cent.
+    if share <= run.guard or total < _SMALL or largest < max(_LONG, 5 * np.median(run.components)):
         return []
     return [
         f"The largest identity was linked from {largest:,} of {total:,} {run.component_unit} ({percent(share)}; the "
