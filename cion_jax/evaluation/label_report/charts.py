@@ -17,7 +17,7 @@ def distances(bins: Bins, *, threshold: float, name: str, x_label: str, y_label:
     Args:
       bins: of `bins.of_distances`.
       threshold: where the line stands.
-      name: of the threshold, for example "σ_cst".
+      name: of the threshold, for example "sigma_cst".
       x_label, y_label: of the axes.
       label: the chart in words, for those who cannot see it.
     """

@@ -229,7 +229,7 @@ def _moved(show: _Shower, strips: int) -> list[Strip]:
     moved = (run.labels >= 0) & (np.asarray(run.placed) != run.tracklets)
     for row in _by_distance(show, np.flatnonzero(moved), strips):
         source, target = int(run.tracklets[row]), int(run.placed[row])
-        before = show.tracklets(source)
+        before = show.placed(source) if len(show.placed(source)) else show.tracklets(source)
         after = show.placed(target) if target >= 0 else show.labels(int(run.labels[row]))
         # What moved along from elsewhere says little about the target.
         stayed = after[(run.tracklets[after] == target) if target >= 0 else (after != row)]

@@ -205,8 +205,9 @@ def _levels(run: Run) -> str:
         ]
         heads, rows = [heads[k] for k in keep], [[row[k] for k in keep] for row in rows]
     return (
-        "<p class='faint'>Inconsistent images lie at σ_cst or farther from the centre of their group; pairs too near "
-        "are ordered pairs of groups at σ_drm or nearer; noise is both, per group.</p>" + _table(heads, rows)
+        "<p class='faint'>Inconsistent images lie at sigma_cst or farther from the centre of their group; pairs too "
+        "near are ordered pairs of groups at sigma_drm or nearer; noise is both, per group.</p>"
+        + _table(heads, rows)
     )
 
 
@@ -260,7 +261,7 @@ def _distances(run: Run, shown: Mapping[str, Any]) -> str:
         drawn = charts.distances(
             shown["inside"],
             threshold=run.sigma_cst,
-            name="σ_cst",
+            name="sigma_cst",
             x_label="cosine distance of an image to the mean of the others of its group",
             y_label="images",
             label="Distances inside groups, before and after",
@@ -270,15 +271,15 @@ def _distances(run: Run, shown: Mapping[str, Any]) -> str:
                 "Is an image like its group?",
                 shown["inside"],
                 drawn,
-                "The threshold should stand right of the hump of good images. A hump cut in two says that σ_cst is too "
-                "small; a second hump left of it, that different people pass.",
+                "The threshold should stand right of the hump of good images. A hump cut in two says that sigma_cst is "
+                "too small; a second hump left of it, that different people pass.",
             )
         )
     if shown["between"].counts:
         drawn = charts.distances(
             shown["between"],
             threshold=run.sigma_drm,
-            name="σ_drm",
+            name="sigma_drm",
             x_label="cosine distance between centroids",
             y_label="pairs",
             label="Distances between linked groups, and to the nearest group that was not linked",
@@ -367,7 +368,7 @@ def _tile(tile: Tile, thumbnails: Thumbnails) -> str:
 
 
 def _settings(run: Run) -> str:
-    values = {"σ_cst": f"{run.sigma_cst:g}", "σ_drm": f"{run.sigma_drm:g}", **run.settings}
+    values = {"sigma_cst": f"{run.sigma_cst:g}", "sigma_drm": f"{run.sigma_drm:g}", **run.settings}
     rows = "".join(
         f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in values.items()
     )

@@ -37,7 +37,7 @@ a:hover { text-decoration: underline; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
 .c0 { background: var(--accent); } .c1 { background: var(--third); } .c2 { background: var(--ghost); }
 .warning { background: var(--warn-paper); border-left: 4px solid var(--warn-rule); border-radius: 6px;
-  padding: 10px 16px; margin: 12px 0; }
+  padding: 10px 16px; margin: 12px 0 16px; }
 .warning b { margin-right: 6px; }
 .scroll { overflow-x: auto; margin: 12px 0; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
