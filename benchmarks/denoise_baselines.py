@@ -23,7 +23,7 @@ from cion_jax.data import synthetic_tracklets
 from cion_jax.data.tracklet_noise import PRESETS
 from cion_jax.evaluation import label_quality
 
-DISTANCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
+DISTANCES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8)
 SCIKIT = "needs scikit-learn: pip install scikit-learn"
 # Points from which on a method is skipped: those that hold all distances, and those that go through them in blocks.
 MOST_HELD, MOST_BLOCKED = 6_000, 40_000

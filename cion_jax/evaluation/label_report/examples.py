@@ -193,14 +193,21 @@ def _identity(show: _Shower, name: int, why: str) -> Strip:
     note = f"{why}: {_count(len(rows), 'image')}, {_count(tracklets, 'tracklet')}, {_count(videos, 'video')}"
     if not show.knows:
         return Strip(f"Identity {name}", show.identity(rows, _TILES), note)
-    strange = rows[show.run.true[rows] != show.person[rows]]
-    groups = show.identity(rows[show.run.true[rows] == show.person[rows]], _TILES)
-    note += (
-        f"; {_count(len(strange), 'image')} of somebody or something else" if len(strange) else "; one person"
-    )
-    if len(strange):
-        groups.append(Group("of somebody or something else", show.tiles(_spread(strange, _BESIDE))))
-    return Strip(f"Identity {name}", groups, note, bool(len(strange)))
+    true = show.run.true[rows]
+    mine, nobody = rows[true == show.person[rows]], rows[true == OUT]
+    others = rows[(true != OUT) & (true != show.person[rows])]
+    if show.person[rows[0]] == OUT:
+        return Strip(
+            f"Identity {name}", show.identity(nobody, _TILES), f"{note}; nobody, says the truth", True
+        )
+    groups = show.identity(mine, _TILES)
+    for strange, words in ((others, "of other people"), (nobody, "of nobody, says the truth")):
+        if len(strange):
+            note += f"; {_count(len(strange), 'image')} {words}"
+            groups.append(Group(words, show.tiles(_spread(strange, _BESIDE - 1))))
+    if len(mine) == len(rows):
+        note += "; one person"
+    return Strip(f"Identity {name}", groups, note, bool(len(others)))
 
 
 def _removed(show: _Shower, strips: int) -> list[Strip]:

@@ -7,7 +7,7 @@ from cion_jax.evaluation.label_report.description import Level, Run
 _MANY_REMOVED = 0.3
 _MANY_INCONSISTENT = 0.1
 _SMALL = 100  # units: below, one per cent of them says nothing
-_LONG = 10  # units in a chain
+_LONG = 25  # units in a chain: fewer may well be one person who is seen in many videos
 
 
 def percent(share: float) -> str:
