@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cion_jax.evaluation import label_quality
-from cion_jax.evaluation.label_report import Denoised, Level, Links, Run, bins, galleries, sentences, write
+from cion_jax.evaluation.label_report import (
+    Denoised,
+    Level,
+    Links,
+    Run,
+    between,
+    bins,
+    galleries,
+    inside,
+    samples,
+    sentences,
+    write,
+)
 from cion_jax.evaluation.label_report.thumbnails import Thumbnails
 
 # Six tracklets in two videos; image 3 goes to tracklet 1, image 11 is out; parts 0 and 2 are linked, and 1 and 3.
@@ -259,3 +272,42 @@ def test_sizes_fall_into_powers_of_two(values):
     for low, high, groups, _ in found:
         assert groups == sum(low <= value <= high for value in values)
     assert all(a.high + 1 == b.low for a, b in pairwise(found))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 150), st.sampled_from([None, 0, 1, 5, 70, 1000]), st.integers(0, 2**32 - 1))
+def test_sampled_distances_are_those_of_loops(n, half_width, seed):
+    rng = np.random.default_rng(seed)
+    features, labels = rng.standard_normal((n, 6)), rng.integers(-1, 9, n)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    wanted = []
+    for i in np.flatnonzero(labels >= 0):
+        others = unit[(labels == labels[i]) & (np.arange(n) != i)].sum(axis=0)
+        if others.any():
+            wanted.append(1 - unit[i] @ others / np.linalg.norm(others))
+    np.testing.assert_allclose(np.sort(inside(3 * features, labels)), np.sort(wanted), atol=1e-12)
+
+    used = np.flatnonzero(labels >= 0)
+    reach = n if half_width is None else half_width
+    nearest = {True: [], False: []}
+    for a, i in enumerate(used):
+        for same, values in nearest.items():
+            near = [
+                1 - unit[i] @ unit[j]
+                for b, j in enumerate(used)
+                if 0 < abs(a - b) <= reach and (labels[i] == labels[j]) == same
+            ]
+            values += [min(near)] if near else []
+    with mock.patch.multiple(samples, _ROWS=7, _COLUMNS=11):
+        found = between(features, labels, half_width=half_width)
+    np.testing.assert_allclose(np.sort(found.linked), np.sort(nearest[True]), atol=1e-12)
+    np.testing.assert_allclose(np.sort(found.apart), np.sort(nearest[False]), atol=1e-12)
+    for i, j, distance in zip(*found.missed, strict=True):
+        assert labels[i] != labels[j] and distance == pytest.approx(1 - unit[i] @ unit[j], abs=1e-12)
+    assert len(between(features, labels, most=3).apart) <= 3
+
+
+def test_a_sample_of_whole_groups_is_enough():
+    labels = np.repeat(np.arange(100), 10)
+    features = np.random.default_rng(0).standard_normal((1000, 4))
+    assert len(inside(features, labels, most=25)) == 30

@@ -102,8 +102,8 @@ class Run:
       guard: share of all units from which on the largest component is suspicious.
       inside_before, inside_after: floating [any number], distances of images to the mean of the others of their
         group, raw and final; a sample will do.
-      linked, apart: floating, distances between centroids that were linked, and of every centroid to the nearest that
-        was not.
+      linked, apart: floating, distances between centroids of one identity (that were linked, or of each to the
+        nearest), and of every centroid, or a sample, to the nearest of another identity.
       galleries: what to look at, the most useful first.
       warnings: sentences about anything that went wrong.
     """

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 from cion_jax.evaluation.label_quality import OUT, person_of_group
 from cion_jax.evaluation.label_report.description import Gallery, Group, Strip, Tile
+from cion_jax.evaluation.label_report.members import Members
 
 _TILES = 12  # of an identity
 _BESIDE = 5  # of a tracklet or an identity beside an image
@@ -39,7 +40,8 @@ class Denoised(NamedTuple):
         where they are now; None if unknown.
       linked: pairs that were linked; None if unknown.
       missed: pairs that nearly were; None if unknown.
-      looseness: floating, by number of the identity: how far its images are from one another; None if unknown.
+      looseness: floating, by number of the identity: how far its images are from its centre, which is
+        1 - |sum of unit features| / images on average; None if unknown.
       true: the truth, -1 nobody; None if unknown.
     """
 
@@ -103,30 +105,13 @@ def galleries(run: Denoised, *, strips: int = 10, seed: int = 0) -> list[Gallery
     return [gallery for gallery in found if gallery.strips]
 
 
-class _Members:
-    """Rows of every group, without going through all rows for each."""
-
-    def __init__(self, groups: np.ndarray):
-        groups = np.asarray(groups)
-        rows = np.flatnonzero(groups >= 0)
-        self._rows = rows[np.argsort(groups[rows], kind="stable")]
-        self.names, self._first = np.unique(groups[self._rows], return_index=True)
-        self.sizes = np.diff(self._first, append=len(rows))
-
-    def __call__(self, name: int) -> np.ndarray:
-        at = np.searchsorted(self.names, name)
-        if at == len(self.names) or self.names[at] != name:
-            return np.zeros(0, np.int64)
-        return self._rows[self._first[at] : self._first[at] + self.sizes[at]]
-
-
 class _Shower:
     """The run with its groups at hand, and what the truth says of them."""
 
     def __init__(self, run: Denoised):
         self.run = run
-        self.tracklets, self.placed = _Members(run.tracklets), _Members(run.placed)
-        self.parts, self.labels = _Members(run.parts), _Members(run.labels)
+        self.tracklets, self.placed = Members(run.tracklets), Members(run.placed)
+        self.parts, self.labels = Members(run.parts), Members(run.labels)
         self.knows = run.true is not None
         if self.knows:
             self.person = person_of_group(run.labels, run.true)

@@ -18,7 +18,7 @@ from cion_jax.evaluation.label_report.style import CSS
 from cion_jax.evaluation.label_report.thumbnails import Picture, Thumbnails
 
 BEFORE, AFTER = "raw tracklets", "final identities"
-APART, LINKED = "to the nearest group that was not linked", "linked"
+APART, LINKED = "nearest of another identity", "of one identity"
 
 
 def write(run: Run, directory: Path, *, picture: Picture | None = None, most_pictures: int = 600) -> Path:
@@ -282,7 +282,7 @@ def _distances(run: Run, shown: Mapping[str, Any]) -> str:
             name="sigma_drm",
             x_label="cosine distance between centroids",
             y_label="pairs",
-            label="Distances between linked groups, and to the nearest group that was not linked",
+            label="Distances between groups of one identity, and to the nearest of another",
         )
         figures.append(
             _figure(
