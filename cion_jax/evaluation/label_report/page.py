@@ -1,6 +1,5 @@
 """Writes report.html and report.json."""
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from cion_jax.core.files import write_atomically, write_json
-from cion_jax.evaluation.label_report import bins, charts, sentences
+from cion_jax.evaluation.label_report import charts
 from cion_jax.evaluation.label_report.bins import Bins
-from cion_jax.evaluation.label_report.description import Gallery, Group, Level, Run, Strip, Tile
+from cion_jax.evaluation.label_report.description import Level, Run
+from cion_jax.evaluation.label_report.figures import as_json, of_run
 from cion_jax.evaluation.label_report.sentences import count, percent
+from cion_jax.evaluation.label_report.strips import gallery_html
 from cion_jax.evaluation.label_report.style import CSS
 from cion_jax.evaluation.label_report.thumbnails import Picture, Thumbnails
-
-BEFORE, AFTER = "raw tracklets", "final identities"
-APART, LINKED = "nearest of another identity", "of one identity"
 
 
 def write(run: Run, directory: Path, *, picture: Picture | None = None, most_pictures: int = 600) -> Path:
@@ -37,64 +35,11 @@ def write(run: Run, directory: Path, *, picture: Picture | None = None, most_pic
       ValueError: the callback gives something that is no picture.
     """
     directory = Path(directory)
-    shown = _figures(run)
+    shown = of_run(run)
     page = _page(run, shown, Thumbnails(picture, most=most_pictures))
-    write_json(directory / "report.json", _plain(_as_json(run, shown)))
+    write_json(directory / "report.json", as_json(run, shown))
     write_atomically(directory / "report.html", page)
     return directory / "report.html"
-
-
-# --- the figures ---
-
-
-def _figures(run: Run) -> dict[str, Any]:
-    """Histograms, sentences and warnings: what both files have in common."""
-    return {
-        "summary": sentences.summary(run),
-        "warnings": sentences.warnings(run),
-        "inside": bins.of_distances({BEFORE: run.inside_before, AFTER: run.inside_after}, run.sigma_cst),
-        "between": bins.of_distances({APART: run.apart, LINKED: run.linked}, run.sigma_drm),
-        "sizes": bins.of_sizes(run.sizes),
-        "components": bins.of_sizes(run.components),
-    }
-
-
-def _as_json(run: Run, shown: Mapping[str, Any]) -> dict[str, Any]:
-    largest = int(run.components.max(initial=0))
-    return {
-        "title": run.title,
-        "settings": {"sigma_cst": run.sigma_cst, "sigma_drm": run.sigma_drm, **run.settings},
-        "videos": run.videos,
-        "tracklets": run.tracklets,
-        "summary": shown["summary"],
-        "warnings": shown["warnings"],
-        "levels": [dataclasses.asdict(level) for level in run.levels],
-        "largest_component": largest,
-        "largest_component_share": largest / max(int(run.components.sum()), 1),
-        "distances_inside": shown["inside"]._asdict(),
-        "distances_between": shown["between"]._asdict(),
-        "sizes": [one._asdict() for one in shown["sizes"]],
-        "components": [one._asdict() for one in shown["components"]],
-        "galleries": [dataclasses.asdict(gallery) for gallery in run.galleries],
-    }
-
-
-def _plain(value: Any) -> Any:
-    """NumPy numbers as Python's; what JSON cannot say (NaN, infinity) as null; anything else as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-# --- the page ---
 
 
 def _page(run: Run, shown: Mapping[str, Any], thumbnails: Thumbnails) -> str:
@@ -103,7 +48,7 @@ def _page(run: Run, shown: Mapping[str, Any], thumbnails: Thumbnails) -> str:
         ("truth", "Against the truth", _truth(run)),
         ("distances", "Distances and thresholds", _distances(run, shown)),
         ("sizes", "Sizes", _sizes(run, shown)),
-        *((f"g{k}", one.title, _gallery(one, thumbnails)) for k, one in enumerate(run.galleries)),
+        *((f"g{k}", one.title, gallery_html(one, thumbnails)) for k, one in enumerate(run.galleries)),
         ("settings", "Settings", _settings(run)),
     ]
     sections = [section for section in sections if section[2]]
@@ -334,37 +279,6 @@ def _component_words(run: Run) -> str:
         f"The largest identity was linked from {largest:,} {run.component_unit}, {percent(largest / total)} of all. "
         f"Beyond {percent(run.guard)} in a large data set, expect a chain of false links."
     )
-
-
-def _gallery(gallery: Gallery, thumbnails: Thumbnails) -> str:
-    if not gallery.strips:
-        return ""
-    return f'<p class="faint">{escape(gallery.explanation)}</p>' + "".join(
-        _strip(strip, thumbnails) for strip in gallery.strips
-    )
-
-
-def _strip(strip: Strip, thumbnails: Thumbnails) -> str:
-    cross = '<span class="cross">✕ wrong</span>' if strip.wrong else ""
-    groups = "".join(_group(group, thumbnails) for group in strip.groups if group.tiles)
-    return (
-        f'<div class="strip"><header><h3>{escape(strip.title)}</h3><span class="note">{escape(strip.note)}</span>'
-        f'{cross}</header><div class="groups">{groups}</div></div>'
-    )
-
-
-def _group(group: Group, thumbnails: Thumbnails) -> str:
-    tiles = "".join(_tile(tile, thumbnails) for tile in group.tiles)
-    return f'<div class="group"><span>{escape(group.label)}</span><div class="tiles">{tiles}</div></div>'
-
-
-def _tile(tile: Tile, thumbnails: Thumbnails) -> str:
-    found = thumbnails(tile.row)
-    kind = "tile" + (" wrong" if tile.wrong else "") + ("" if found else " none")
-    name = escape(f"image {tile.row}" + (", wrong" if tile.wrong else ""), quote=True)
-    inside = f'<img src="{found[0]}" width="{found[1]}" alt="{name}" loading="lazy">' if found else ""
-    caption = f"<small>{escape(tile.caption)}</small>" if tile.caption else ""
-    return f'<span class="{kind}" title="{name}">{inside}{caption}</span>'
 
 
 def _settings(run: Run) -> str:
