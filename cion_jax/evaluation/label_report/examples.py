@@ -73,8 +73,8 @@ def galleries(run: Denoised, *, strips: int = 10, seed: int = 0) -> list[Gallery
     kinds: Sequence[tuple[str, str, Callable[[], list[Strip]]]] = (
         (
             "Most doubtful links",
-            "Each of these links alone holds its identity together, and spans the greatest distance. If the two sides "
-            "show different people, sigma_drm is too large.",
+            "The longest links that hold identities together: without one of them its identity would need a still "
+            "longer link, or fall apart. If the two sides show different people, sigma_drm is too large.",
             lambda: _links(show, run.linked, strips, bridges=True),
         ),
         (
