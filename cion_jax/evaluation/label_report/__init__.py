@@ -1,0 +1,21 @@
+"""The report of a denoising run: a web page of one file, and the same figures as JSON."""
+
+from cion_jax.evaluation.label_report.description import Gallery, Group, Level, Run, Strip, Tile
+from cion_jax.evaluation.label_report.examples import Denoised, Links, galleries
+from cion_jax.evaluation.label_report.page import write
+from cion_jax.evaluation.label_report.samples import between, inside
+
+__all__ = [
+    "Denoised",
+    "Gallery",
+    "Group",
+    "Level",
+    "Links",
+    "Run",
+    "Strip",
+    "Tile",
+    "between",
+    "galleries",
+    "inside",
+    "write",
+]
