@@ -1,0 +1,81 @@
+"""One video from beginning to end: frames, people, crops."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from cion_jax.video.crops import CropFolder
+from cion_jax.video.following import Follower
+from cion_jax.video.motchallenge import Rows
+from cion_jax.video.reading import Frame, VideoError
+
+
+class Cut(NamedTuple):
+    """What became of a video.
+
+    Attributes:
+      frames: how many were looked at.
+      segments: into how many "videos" it was divided, at least 1.
+      boxes: people found, joined or not.
+      tracks: all boxes that belong to a track, whatever became of them; numbered over the segments.
+      problem: why it ended before its end; "" if it did not.
+    """
+
+    frames: int
+    segments: int
+    boxes: int
+    tracks: Rows
+    problem: str
+
+
+def cut_video(
+    frames: Iterable[Frame],
+    follow: Follower,
+    crops: CropFolder,
+    *,
+    segment: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> Cut:
+    """Follows people through the frames and hands their boxes to `crops`.
+
+    Args:
+      frames: in order, as `reading.frames` yields them.
+      follow: says who is where.
+      crops: takes the crops.
+      segment: nobody is followed beyond this many frames of the video; each such piece counts as a video of its own. 0:
+        the whole video is one.
+      advance: called after every frame.
+    """
+    numbers: dict[tuple[int, int], int] = {}
+    tracks: list[tuple[int, int, np.ndarray, float]] = []
+    seen = boxes = 0
+    current, problem = -1, ""
+    try:
+        for frame in frames:
+            piece = (frame.number - 1) // segment if segment else 0
+            if piece != current:
+                follow.start()
+                current = piece
+            people = follow(frame)
+            seen, boxes = seen + 1, boxes + len(people.boxes)
+            for box, score, identity in zip(*people, strict=True):
+                if identity < 0:
+                    continue
+                number = numbers.setdefault((piece, int(identity)), len(numbers) + 1)
+                tracks.append((frame.number, number, box, score))
+                crops.add(frame, piece, int(identity), box, score)
+            advance()
+    except VideoError as error:
+        problem = str(error)
+    return Cut(seen, current + 1, boxes, _rows(tracks), problem)
+
+
+def _rows(tracks: list[tuple[int, int, np.ndarray, float]]) -> Rows:
+    columns = list(zip(*tracks, strict=True)) or [[], [], [], []]
+    return Rows(
+        np.array(columns[0], np.int64),
+        np.array(columns[1], np.int64),
+        np.array(columns[2], np.float64).reshape(-1, 4),
+        np.array(columns[3], np.float64),
+    )
