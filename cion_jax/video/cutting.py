@@ -16,7 +16,7 @@ class Cut(NamedTuple):
 
     Attributes:
       frames: how many were looked at.
-      segments: into how many "videos" it was divided, at least 1.
+      segments: into how many "videos" it was divided.
       boxes: people found, joined or not.
       tracks: all boxes that belong to a track, whatever became of them; numbered over the segments.
       problem: why it ended before its end; "" if it did not.
@@ -49,14 +49,14 @@ def cut_video(
     """
     numbers: dict[tuple[int, int], int] = {}
     tracks: list[tuple[int, int, np.ndarray, float]] = []
-    seen = boxes = 0
+    seen = boxes = pieces = 0
     current, problem = -1, ""
     try:
         for frame in frames:
             piece = (frame.number - 1) // segment if segment else 0
             if piece != current:
                 follow.start()
-                current = piece
+                current, pieces = piece, pieces + 1
             people = follow(frame)
             seen, boxes = seen + 1, boxes + len(people.boxes)
             for box, score, identity in zip(*people, strict=True):
@@ -68,7 +68,7 @@ def cut_video(
             advance()
     except VideoError as error:
         problem = str(error)
-    return Cut(seen, current + 1, boxes, _rows(tracks), problem)
+    return Cut(seen, pieces, boxes, _rows(tracks), problem)
 
 
 def _rows(tracks: list[tuple[int, int, np.ndarray, float]]) -> Rows:

@@ -115,13 +115,11 @@ def letterboxed(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, n
 
 
 def _chosen(shapes: dict[str, tuple], size: tuple[int, int], layout: str) -> tuple[str, str]:
-    """Name and layout of the output with the boxes; a layout that the user names is believed."""
-    if layout == "auto":
-        return outputs.recognise(shapes, size)
-    if len(shapes) > 1:
-        name, found = outputs.recognise(shapes, size)
-        return name, layout if found else found
-    return next(iter(shapes)), layout
+    """Name and layout of the output with the boxes; a layout that the user names is believed of a single output."""
+    if layout != "auto" and len(shapes) == 1:
+        return next(iter(shapes)), layout
+    name, found = outputs.recognise(shapes, size)
+    return name, found if layout == "auto" else layout
 
 
 def _compiled(file: Path, settings: DetectorSettings) -> tuple[Any, bool, tuple[int, int]]:

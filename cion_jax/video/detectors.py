@@ -15,14 +15,14 @@ COLOURS = ("auto", "bgr", "rgb")
 
 
 class Detections(NamedTuple):
-    """People found in one image: boxes float32 [k, 4] (left, top, right, bottom; pixels), scores float32 [k] in 0..1."""
+    """People in one image: boxes float32 [k, 4] (left, top, right, bottom; pixels), scores float32 [k] in 0..1."""
 
     boxes: np.ndarray
     scores: np.ndarray
 
 
 class Detector(Protocol):
-    """Finds people in an image uint8 [height, width, 3] RGB. `hint` says why it may find nobody; "" if it does not know."""
+    """Finds people in an image uint8 [height, width, 3] RGB. `hint` says why it may have found nobody, or ""."""
 
     def __call__(self, image: np.ndarray) -> Detections: ...
 

@@ -15,7 +15,7 @@ from cion_jax.video.tracking import Tracker
 
 
 class Followed(NamedTuple):
-    """The people of a frame: boxes [k, 4] (left, top, right, bottom), scores [k], identities int64 [k], -1 for nobody."""
+    """The people of a frame: boxes [k, 4] (left, top, right, bottom), scores [k], identities int64 [k] (-1: nobody)."""
 
     boxes: np.ndarray
     scores: np.ndarray

@@ -11,8 +11,7 @@ from cion_jax.video import names
 
 LAYOUTS = ("auto", "videos", "frames", "crops")
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts")
-    + (".flv", ".wmv", ".3gp", ".ogv")
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv".split(" ")
 )
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"))
 _FRAMES_FOLDER = "img1"  # MOTChallenge keeps the frames of SEQUENCE in SEQUENCE/img1
@@ -99,6 +98,15 @@ def frame_files(folder: Path) -> list[tuple[int, Path]]:
     if min(numbers, default=0) < 1 or len(set(numbers)) < len(numbers):
         numbers = range(1, len(files) + 1)
     return list(zip(numbers, files, strict=True))
+
+
+def image_paths(folder: Path) -> Iterator[str]:
+    """All images of a folder however nested, relative to it; hidden ones left out."""
+    for inner, files in _folders(folder):
+        within = Path(inner).relative_to(folder).as_posix()
+        yield from (
+            name if within == "." else f"{within}/{name}" for name in files if _suffix(name) in IMAGE_SUFFIXES
+        )
 
 
 def fingerprint(video: Video) -> list[int]:

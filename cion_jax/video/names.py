@@ -1,7 +1,8 @@
 """Names of LUPerson-NL: PPPPPP_FFFFFFF_DD (person, frame, detection), or VVVVV_ before it (video)."""
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,12 @@ def read(paths: Iterable[str]) -> tuple[list[CropFile], list[tuple[str, str]]]:
         )
     crops.sort(key=lambda crop: (crop[3].video, *crop[:3]))
     return [crop for *_, crop in crops], skipped
+
+
+def by_video(crops: Iterable[CropFile]) -> Iterator[tuple[str, list[CropFile]]]:
+    """The crops of one video after another, in the order of `read`."""
+    for video, own in itertools.groupby(crops, key=lambda crop: crop.video):
+        yield video, list(own)
 
 
 def _why_not(stem: str) -> str:

@@ -72,6 +72,8 @@ def frames(video: Video, step: int = 1) -> Iterator[Frame]:
             if not is_good:
                 raise VideoError(f"frame {number:,} cannot be decoded")
             yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    except cv2.error as error:
+        raise VideoError(f"frame {number + 1:,} cannot be decoded: {error}") from error
     finally:
         capture.release()
     if not number:
