@@ -17,7 +17,7 @@ from cion_jax.tasks.outputs import Speaker
 from cion_jax.video import cutting, detectors, following, listing, names, packages, reading, tables
 from cion_jax.video.crops import CropFolder, CropSettings
 from cion_jax.video.detectors import Detector, DetectorSettings
-from cion_jax.video.ledger import Ledger
+from cion_jax.video.ledger import SETTINGS_FILE, Ledger
 from cion_jax.video.listing import Video
 from cion_jax.video.tracking import NAMES as TRACKERS
 from cion_jax.video.tracking import Tracker, TrackerSettings
@@ -37,8 +37,8 @@ class _Work(NamedTuple):
 def run(config: ConfigDict, workdir: Path) -> None:
     """Cuts the people out of all videos of config.source into config.target, or `workdir`/tracklets.
 
-    A video that is finished is not looked at again when the same command is given once more; one that cannot be read, or
-    ends early, is listed in skipped.csv with the reason.
+    A video that is finished is not looked at again when the same command is given once more; one that cannot be read,
+    or ends early, is listed in skipped.csv with the reason.
 
     Raises:
       UserError: settings, source or tracks that cannot be used, a missing package, or nobody found; see the message.
@@ -264,9 +264,9 @@ def _conclude(
 
 def _import_crops(config: ConfigDict, source: Path, target: Path, say: Speaker) -> None:
     """A table of crops that others cut, which stay where they are."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        if not (target / ABOUT_FILE).is_file() or (target / "crops").exists():
-            raise UserError(f"{target} holds something else: name a new folder by --config.target")
+    is_used = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    if is_used and ((target / SETTINGS_FILE).exists() or not (target / ABOUT_FILE).is_file()):
+        raise UserError(f"{target} holds something else: name a new folder by --config.target")
     found, skipped = names.read(listing.image_paths(source))
     numbers, videos = tables.Numbers(), []
     root = str(source.resolve())

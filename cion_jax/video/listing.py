@@ -10,9 +10,12 @@ from cion_jax.core.errors import UserError
 from cion_jax.video import names
 
 LAYOUTS = ("auto", "videos", "frames", "crops")
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .flv .wmv .3gp .ogv".split(" ")
-)
+# fmt: off
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp",
+    ".ogv",
+))
+# fmt: on
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"))
 _FRAMES_FOLDER = "img1"  # MOTChallenge keeps the frames of SEQUENCE in SEQUENCE/img1
 
