@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     c.tracker.name = "bytetrack"  # or sort
     c.tracker.start = 0.5  # score that begins a track; those above detector.confidence continue it
     c.tracker.high = 0.5  # ByteTrack: boxes from this score on are joined first
-    c.tracker.min_iou = 0.2  # overlap with where the track is expected
+    c.tracker.min_iou = 0.3  # overlap with where the track is expected
     c.tracker.patience = 1.0  # seconds that a track which is not seen is kept
     c.tracker.min_hits = 2  # boxes before a track counts; those before are lost
 

@@ -28,7 +28,7 @@ class TrackerSettings(NamedTuple):
     name: str = "bytetrack"
     start: float = 0.5
     high: float = 0.5
-    min_iou: float = 0.2
+    min_iou: float = 0.3
     patience: float = 1.0
     min_hits: int = 2
 
