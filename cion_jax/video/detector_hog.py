@@ -29,6 +29,8 @@ class HogDetector:
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())
         self._scale = _PERSON / settings.smallest
+        confidence = min(max(settings.confidence, 1e-6), 1 - 1e-6)
+        self._least = float(np.log(confidence / (1 - confidence))) + _EVEN
         self._settings = settings
 
     def __call__(self, image: np.ndarray) -> Detections:
@@ -39,12 +41,15 @@ class HogDetector:
         mode = self._cv2.INTER_LINEAR if self._scale > 1 else self._cv2.INTER_AREA
         resized = self._cv2.resize(image, tuple(map(int, size)), interpolation=mode)
         found, outputs = self._hog.detectMultiScale(
-            resized[:, :, ::-1], winStride=_STRIDE, padding=(16, 16), scale=_STEP, groupThreshold=0
+            resized[:, :, ::-1],
+            hitThreshold=self._least,
+            winStride=_STRIDE,
+            padding=(16, 16),
+            scale=_STEP,
+            groupThreshold=0,
         )
         found = np.asarray(found, np.float64).reshape(-1, 4)
         scores = 1 / (1 + np.exp(_EVEN - np.asarray(outputs, np.float64).reshape(-1)))
-        keep = scores >= self._settings.confidence
-        found, scores = found[keep], scores[keep]
         # Threads hand in their finds in any order.
         order = np.lexsort((found[:, 3], found[:, 1], found[:, 0], -scores))
         found, scores = found[order], scores[order]
