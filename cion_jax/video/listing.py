@@ -1,13 +1,13 @@
 """What a source holds: video files, folders of frames, or crops that others cut."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from cion_jax.core.errors import UserError
 from cion_jax.video import names
+from cion_jax.video.ordering import natural
 
 LAYOUTS = ("auto", "videos", "frames", "crops")
 # fmt: off
@@ -119,12 +119,6 @@ def fingerprint(video: Video) -> list[int]:
         return [stat.st_size, stat.st_mtime_ns]
     stats = [file.stat() for _, file in frame_files(video.path)]
     return [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that takes runs of digits as numbers."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [(0, int(part), part) if part[0].isdigit() else (1, 0, part) for part in parts]
 
 
 def _folders(source: Path) -> Iterator[tuple[str, list[str]]]:

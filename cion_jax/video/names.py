@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cion_jax.video.ordering import natural
+
 # The widths tell it from LUPerson's country_city_video_image (2, 2, 4 and 8 digits), which names no person.
 _NAME = re.compile(
     r"(?:(?P<video>[0-9]{5,})_)?(?P<person>[0-9]{6,})_(?P<frame>[0-9]{7,})_(?P<detection>[0-9]{2,})"
@@ -41,7 +43,7 @@ def parse(stem: str) -> CropName | None:
 
 
 def read(paths: Iterable[str]) -> tuple[list[CropFile], list[tuple[str, str]]]:
-    """Sorts crops by video, person and frame.
+    """Sorts crops by video (in natural order), person and frame.
 
     Args:
       paths: of images, relative to the source. The folder is the video, with the number in the name if there is one.
@@ -62,7 +64,8 @@ def read(paths: Iterable[str]) -> tuple[list[CropFile], list[tuple[str, str]]]:
         crops.append(
             (name.person, name.frame, name.detection, CropFile(path, video, name.person, name.frame))
         )
-    crops.sort(key=lambda crop: (crop[3].video, *crop[:3]))
+    keys = {video: natural(video) for video in {crop[3].video for crop in crops}}
+    crops.sort(key=lambda crop: (keys[crop[3].video], *crop[:3]))
     return [crop for *_, crop in crops], skipped
 
 

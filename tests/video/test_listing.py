@@ -4,6 +4,7 @@ import pytest
 
 from cion_jax.core.errors import UserError
 from cion_jax.video import listing
+from cion_jax.video.ordering import natural
 
 
 def touch(root, *names):
@@ -81,7 +82,7 @@ def test_numbers_of_frames(tmp_path, names, numbers):
     touch(tmp_path, *names, "seqinfo.ini")
     found = listing.frame_files(tmp_path)
     assert [number for number, _ in found] == numbers
-    assert [file.name for _, file in found] == sorted(names, key=listing.natural)
+    assert [file.name for _, file in found] == sorted(names, key=natural)
 
 
 def test_the_fingerprint_changes_with_the_video(tmp_path):
