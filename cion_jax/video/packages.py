@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,8 @@ from cion_jax.core.errors import UserError
 INSTALL = "pip install 'cion-jax[video]'"
 # By the name they are imported under.
 _DISTRIBUTIONS = {"cv2": "opencv-python-headless"}
+# What OpenCV and FFmpeg say of a bad video names no file; `reading` says it with the name.
+_QUIET = {"OPENCV_LOG_LEVEL": "ERROR", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 
 def require(name: str) -> Any:
@@ -19,6 +22,9 @@ def require(name: str) -> Any:
     Raises:
       UserError: it is not installed or does not load; tells how to install it.
     """
+    if name == "cv2":
+        for key, value in _QUIET.items():
+            os.environ.setdefault(key, value)
     try:
         with _untold():
             return importlib.import_module(name)
