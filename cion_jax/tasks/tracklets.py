@@ -185,7 +185,10 @@ def _cut(
     if cut.problem and (config.on_early_end == "skip" or not cut.frames):
         ledger.skip(name, work.fingerprint, cut.problem)
         return
-    facts = {"frames": cut.frames, "segments": cut.segments, "boxes": cut.boxes, "problem": cut.problem}
+    problem = f"{cut.problem}; what came before is kept" if cut.problem else ""
+    if not problem and follow.last >= cut.last + config.frame_step:
+        problem = f"{work.tracks} goes on to frame {follow.last:,}, but the video ends at {cut.last:,}"
+    facts = {"frames": cut.frames, "segments": cut.segments, "boxes": cut.boxes, "problem": problem}
     ledger.finish(name, work.fingerprint, crops.finish(), cut.tracks, **facts)
 
 
@@ -203,7 +206,7 @@ def _write_outputs(
                 skipped.append((name, entry["skipped"]))
                 continue
             if entry["problem"]:
-                skipped.append((name, f"{entry['problem']}; what came before is kept"))
+                skipped.append((name, entry["problem"]))
             before, camera = numbers.counts, len(lines)
             yield numbers.add(f"crops/{name}", camera, ledger.rows(name))
             made = [now - then for now, then in zip(numbers.counts, before, strict=True)]

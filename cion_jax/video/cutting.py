@@ -16,6 +16,7 @@ class Cut(NamedTuple):
 
     Attributes:
       frames: how many were looked at.
+      last: number of the last of them, 0 without any.
       segments: into how many "videos" it was divided.
       boxes: people found, joined or not.
       tracks: all boxes that belong to a track, whatever became of them; numbered over the segments.
@@ -23,6 +24,7 @@ class Cut(NamedTuple):
     """
 
     frames: int
+    last: int
     segments: int
     boxes: int
     tracks: Rows
@@ -49,7 +51,7 @@ def cut_video(
     """
     numbers: dict[tuple[int, int], int] = {}
     tracks: list[tuple[int, int, np.ndarray, float]] = []
-    seen = boxes = pieces = 0
+    seen = last = boxes = pieces = 0
     current, problem = -1, ""
     try:
         for frame in frames:
@@ -58,7 +60,7 @@ def cut_video(
                 follow.start()
                 current, pieces = piece, pieces + 1
             people = follow(frame)
-            seen, boxes = seen + 1, boxes + len(people.boxes)
+            seen, last, boxes = seen + 1, frame.number, boxes + len(people.boxes)
             for box, score, identity in zip(*people, strict=True):
                 if identity < 0:
                     continue
@@ -68,7 +70,7 @@ def cut_video(
             advance()
     except VideoError as error:
         problem = str(error)
-    return Cut(seen, pieces, boxes, _rows(tracks), problem)
+    return Cut(seen, last, pieces, boxes, _rows(tracks), problem)
 
 
 def _rows(tracks: list[tuple[int, int, np.ndarray, float]]) -> Rows:

@@ -23,7 +23,12 @@ class Followed(NamedTuple):
 
 
 class Follower(Protocol):
-    """Frames of one video in order -> their people. `start` begins a new segment, in which nobody is known."""
+    """Frames of one video in order -> their people. `start` begins a new segment, in which nobody is known.
+
+    `last` is the number of the last frame that it knows somebody in, 0 where it does not know beforehand.
+    """
+
+    last: int
 
     def start(self) -> None: ...
 
@@ -33,8 +38,10 @@ class Follower(Protocol):
 class DetectAndTrack:
     """Finds people with a detector and joins them with a tracker, which is new in every segment."""
 
-    def __init__(self, detect: Callable[[Frame], Detections], new_tracker: Callable[[], Tracker]):
-        self._detect, self._new_tracker = detect, new_tracker
+    def __init__(
+        self, detect: Callable[[Frame], Detections], new_tracker: Callable[[], Tracker], last: int = 0
+    ):
+        self._detect, self._new_tracker, self.last = detect, new_tracker, last
 
     def start(self) -> None:
         self._tracker = self._new_tracker()
@@ -49,6 +56,7 @@ class GivenTracks:
 
     def __init__(self, rows: motchallenge.Rows):
         self._rows = rows
+        self.last = int(rows.frame.max(initial=0))
 
     def start(self) -> None:
         pass
@@ -83,7 +91,7 @@ def given(path: Path, confidence: float, new_tracker: Callable[[], Tracker]) -> 
         scores = np.clip(own.scores[keep], 0, 1).astype(np.float32)
         return Detections(own.boxes[keep].astype(np.float32), scores)
 
-    return DetectAndTrack(detect, new_tracker)
+    return DetectAndTrack(detect, new_tracker, int(rows.frame.max(initial=0)))
 
 
 def detected(detector: Detector, new_tracker: Callable[[], Tracker]) -> Follower:

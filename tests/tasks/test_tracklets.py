@@ -202,9 +202,14 @@ def test_tracks_of_others_need_no_detector(videos, detector, tmp_path):
         np.testing.assert_array_equal(first[name], again[name])
     np.testing.assert_allclose(again["x_width"], 1.2 * first["x_width"], atol=0.02)
     (tmp_path / "t/tracks/street/v2.avi.txt").unlink()
+    with (tmp_path / "t/tracks/street/v10.avi.txt").open("a") as file:
+        file.write("99,1,1,1,10,20,1\n")
     shutil.rmtree(tmp_path / "u")
     tracklets.run(config, tmp_path)
-    assert "no tracks" in dict(lines(tmp_path / "u/skipped.csv"))["street/v2.avi"]
+    reasons = dict(lines(tmp_path / "u/skipped.csv"))
+    assert "no tracks" in reasons["street/v2.avi"]
+    assert "goes on to frame 99, but the video ends at 12" in reasons["street/v10.avi"], "of another video?"
+    assert len(columns(tmp_path / "u")["path"]) == 22, "what fits is kept"
 
 
 def test_a_motchallenge_sequence(detector, tmp_path):

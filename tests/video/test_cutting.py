@@ -40,7 +40,7 @@ def frames(numbers, problem=""):
 def test_a_video_is_one_piece():
     stub, sink, steps = Stub(), Sink(), []
     cut = cut_video(frames([1, 3, 5]), stub, sink, advance=lambda: steps.append(1))
-    assert (cut.frames, cut.segments, cut.boxes, cut.problem) == (3, 1, 6, "")
+    assert (cut.frames, cut.last, cut.segments, cut.boxes, cut.problem) == (3, 5, 1, 6, "")
     assert stub.starts == [0] and len(steps) == 3
     assert sink.added == [(n, 0, 3, [0, 0, n, 5], 0.5) for n in (1, 3, 5)]
     assert cut.tracks.frame.tolist() == [1, 3, 5] and cut.tracks.identity.tolist() == [1, 1, 1]
