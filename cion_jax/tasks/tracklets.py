@@ -247,7 +247,7 @@ def _conclude(
     elif config.detector.file:
         about["detector_file"] = config.detector.file
     write_json(target / ABOUT_FILE, about | {"packages": _versions(), "commit": source_commit()})
-    left_out = f"{counts['skipped']:,} left out or cut short, see {target / SKIPPED_FILE}"
+    left_out = f"{counts['skipped']:,} left out, cut short or in doubt: see {target / SKIPPED_FILE}"
     if not counts["crops"]:
         hint = (
             left_out

@@ -259,7 +259,7 @@ def test_crops_of_luperson_nl_become_a_table_where_they_are(tmp_path):
 
 
 def test_nobody_found(videos, detector, tmp_path):
-    with pytest.raises(UserError, match=r"no tracklets came out of .*1 left out"):
+    with pytest.raises(UserError, match=r"no tracklets came out of .*1 left out, cut short or in doubt"):
         tracklets.run(config_of(source=str(videos), target=str(tmp_path / "t"), min_length=99), tmp_path)
     with pytest.raises(UserError, match=r"min_length may help"):
         config = config_of(source=str(videos / "street/v2.avi"), target=str(tmp_path / "u"), min_length=99)

@@ -87,6 +87,28 @@ def test_a_network_of_any_size_takes_the_size_that_is_asked_for(tmp_path):
     assert len(open_detector(named)(np.zeros((640, 640, 3), np.uint8)).boxes) == 1, "the user knows better"
 
 
+def test_an_onnx_file_is_read_as_it_is(tmp_path):
+    """Of the kind of YOLOv5: objectness, then two classes."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    table = np.zeros((1, 3 * CELLS, 7), np.float32)
+    table[0, 5] = [32, 16, 8, 16, 0.8, 0.9, 0.1]
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])
+    boxes = helper.make_tensor_value_info("output0", TensorProto.FLOAT, table.shape)
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["white"], keepdims=0),
+        helper.make_node("Mul", ["table", "white"], ["output0"]),
+    ]
+    graph = helper.make_graph(nodes, "net", [image], [boxes], [numpy_helper.from_array(table, "table")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "yolo.onnx")
+    detector = open_detector(DetectorSettings(file=str(tmp_path / "yolo.onnx")))
+    found = detector(np.full((64, 64, 3), 255, np.uint8))
+    np.testing.assert_allclose(found.boxes, [[24, 16, 40, 48]], rtol=1e-5)
+    assert found.scores.tolist() == pytest.approx([0.72]), "white must be 1 in the input"
+
+
 def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(UserError, match=r"text\.onnx is no network that OpenVINO can run"):
