@@ -15,7 +15,7 @@ from cion_jax.core.files import write_json
 from cion_jax.core.progress import Progress
 from cion_jax.tasks.outputs import Speaker
 from cion_jax.video import cutting, detectors, following, listing, names, packages, reading, tables
-from cion_jax.video.crops import CropFolder, CropSettings
+from cion_jax.video.crops import Columns, CropFolder, CropSettings
 from cion_jax.video.detectors import Detector, DetectorSettings
 from cion_jax.video.ledger import SETTINGS_FILE, Ledger
 from cion_jax.video.listing import Video
@@ -49,6 +49,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     source = Path(config.source).expanduser()
     target = Path(config.target).expanduser() if config.target else workdir / "tracklets"
     layout = listing.layout_of(source, config.layout)
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise UserError(
+            f"the target {target} lies in the source, where its crops would be found: name another one"
+        )
     if layout == "crops":
         _import_crops(config, source, target, Speaker())
     else:
@@ -66,6 +70,9 @@ def _check(config: ConfigDict) -> None:
         raise UserError(f"table={config.table!r} is none of {', '.join(tables.KINDS)}")
     if config.on_early_end not in ("skip", "keep"):
         raise UserError(f"on_early_end={config.on_early_end!r} is none of skip, keep")
+    size = tuple(config.detector.input_size)
+    if len(size) != 2 or not all(isinstance(n, int) for n in size) or (any(size) and min(size) < 32):
+        raise UserError(f"detector.input_size={size} must be (height, width) from 32 on, or (0, 0)")
     limits = {
         "frame_step": (1, None),
         "segment": (0, None),
@@ -146,6 +153,7 @@ def _work_through(config: ConfigDict, missing: list[_Work], ledger: Ledger, say:
     known: list[tuple[_Work, reading.Info]] = []
     for work in missing:
         try:
+            _check_name(work.video.name)
             if config.tracks and work.tracks is None:
                 raise reading.VideoError(f"there are no tracks for it in {config.tracks}")
             known.append((work, reading.info(work.video)))
@@ -158,6 +166,13 @@ def _work_through(config: ConfigDict, missing: list[_Work], ledger: Ledger, say:
             _cut(config, work, info, ledger, detector, progress)
     if detector is not None and detector.hint:
         say(detector.hint)
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise reading.VideoError("its name is no UTF-8, which tables cannot hold: rename it") from error
 
 
 def _cut(
@@ -198,7 +213,7 @@ def _write_outputs(
     """The table of all crops, what each video gave, what was left out, and tracklets.json as the last."""
     numbers, skipped, lines = tables.Numbers(), [], []
 
-    def parts() -> Iterator[tables.Columns]:
+    def parts() -> Iterator[Columns]:
         for work in every:
             name = work.video.name
             entry = ledger.entry(name, work.fingerprint)
@@ -225,7 +240,7 @@ def _write_outputs(
     _conclude(config, target, counts, _settings(config), say)
 
 
-def _write_table(target: Path, kind: str, parts: Iterator[tables.Columns]) -> None:
+def _write_table(target: Path, kind: str, parts: Iterator[Columns]) -> None:
     for other in tables.KINDS:
         if other != kind:
             # Two tables would leave open which one is meant.
@@ -274,7 +289,7 @@ def _import_crops(config: ConfigDict, source: Path, target: Path, say: Speaker) 
     numbers, videos = tables.Numbers(), []
     root = str(source.resolve())
 
-    def parts() -> Iterator[tables.Columns]:
+    def parts() -> Iterator[Columns]:
         for camera, (video, files) in enumerate(names.by_video(found)):
             videos.append((camera, video, len(files)))
             columns = {

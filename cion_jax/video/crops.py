@@ -2,11 +2,12 @@
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cion_jax.video import boxes as geometry
+from cion_jax.video.growing import GrowingTable
 from cion_jax.video.packages import require
 from cion_jax.video.reading import Frame
 
@@ -29,18 +30,10 @@ class CropSettings(NamedTuple):
     quality: int = 95
 
 
-class CropRow(NamedTuple):
-    """A crop: path within the folder, segment, tracklet (its number in the video), frame, box as cut, score."""
-
-    path: str
-    segment: int
-    tracklet: int
-    frame: int
-    left: float
-    top: float
-    width: float
-    height: float
-    score: float
+# Of a crop: the segment and tracklet it belongs to (numbers within the video), its frame, the box as it was cut, and
+# the detector's score.
+COLUMNS = ("segment", "tracklet", "frame", "left", "top", "width", "height", "score")
+Columns = dict[str, Any]  # arrays of one length by name; "path" is a list
 
 
 def cut(image: np.ndarray, box: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +76,7 @@ class CropFolder:
     def __init__(self, folder: Path, settings: CropSettings, *, has_segments: bool):
         self._folder, self._settings, self._has_segments = folder, settings, has_segments
         self._numbers: dict[tuple[int, int], int] = {}
-        self._rows: dict[int, list[CropRow]] = {}
+        self._rows = GrowingTable(len(COLUMNS))
 
     def add(self, frame: Frame, segment: int, identity: int, box: np.ndarray, score: float) -> None:
         """Cuts one person out, if there is enough of it in the frame."""
@@ -92,29 +85,35 @@ class CropFolder:
         if bottom - top < max(self._settings.min_height, 1) or right - left < _LEAST_WIDTH:
             return
         crop, cut_box = cut(frame.image, box, self._settings.margin)
+        is_new = (segment, identity) not in self._numbers
         tracklet = self._numbers.setdefault((segment, identity), len(self._numbers))
-        path = f"{self._of_tracklet(segment, tracklet)}/{frame.number:07}.jpg"
-        file = self._folder / path
-        rows = self._rows.setdefault(tracklet, [])
-        if not rows:
+        file = self._folder / self._path(segment, tracklet, frame.number)
+        if is_new:
             file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode(crop, self._settings.quality))
-        left, top, right, bottom = (float(value) for value in cut_box)
-        rows.append(
-            CropRow(
-                path, segment, tracklet, frame.number, left, top, right - left, bottom - top, float(score)
-            )
-        )
+        left, top, right, bottom = cut_box
+        self._rows.append(segment, tracklet, frame.number, left, top, right - left, bottom - top, score)
 
-    def finish(self) -> list[CropRow]:
-        """Removes tracklets that are too short; the rows of the others, ordered by tracklet, then frame."""
-        kept = []
-        for tracklet, rows in self._rows.items():
-            if len(rows) >= self._settings.min_length:
-                kept += sorted(rows, key=lambda row: row.frame)
-            else:
-                shutil.rmtree(self._folder / self._of_tracklet(rows[0].segment, tracklet))
-        return kept
+    def finish(self) -> Columns:
+        """Removes tracklets that are too short; "path" (within the folder) and `COLUMNS` of the others.
+
+        Rows are ordered by tracklet, then frame.
+        """
+        found = dict(zip(COLUMNS, self._rows.rows().T, strict=True))
+        found |= {name: found[name].astype(np.int64) for name in COLUMNS[:3]}
+        lengths = np.bincount(found["tracklet"], minlength=len(self._numbers))
+        is_long = lengths >= self._settings.min_length
+        for (segment, _), tracklet in self._numbers.items():
+            if not is_long[tracklet]:
+                shutil.rmtree(self._folder / self._of_tracklet(segment, tracklet))
+        order = np.lexsort((found["frame"], found["tracklet"]))
+        order = order[is_long[found["tracklet"][order]]]
+        found = {name: values[order] for name, values in found.items()}
+        keys = zip(*(found[name].tolist() for name in COLUMNS[:3]), strict=True)
+        return {"path": [self._path(*key) for key in keys], **found}
+
+    def _path(self, segment: int, tracklet: int, frame: int) -> str:
+        return f"{self._of_tracklet(segment, tracklet)}/{frame:07}.jpg"
 
     def _of_tracklet(self, segment: int, tracklet: int) -> str:
         number = f"{tracklet:06}"

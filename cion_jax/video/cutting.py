@@ -7,6 +7,7 @@ import numpy as np
 
 from cion_jax.video.crops import CropFolder
 from cion_jax.video.following import Follower
+from cion_jax.video.growing import GrowingTable
 from cion_jax.video.motchallenge import Rows
 from cion_jax.video.reading import Frame, VideoError
 
@@ -50,7 +51,7 @@ def cut_video(
       advance: called after every frame.
     """
     numbers: dict[tuple[int, int], int] = {}
-    tracks: list[tuple[int, int, np.ndarray, float]] = []
+    tracks = GrowingTable(7)
     seen = last = boxes = pieces = 0
     current, problem = -1, ""
     try:
@@ -65,19 +66,11 @@ def cut_video(
                 if identity < 0:
                     continue
                 number = numbers.setdefault((piece, int(identity)), len(numbers) + 1)
-                tracks.append((frame.number, number, box, score))
+                tracks.append(frame.number, number, *box, score)
                 crops.add(frame, piece, int(identity), box, score)
             advance()
     except VideoError as error:
         problem = str(error)
-    return Cut(seen, last, pieces, boxes, _rows(tracks), problem)
-
-
-def _rows(tracks: list[tuple[int, int, np.ndarray, float]]) -> Rows:
-    columns = list(zip(*tracks, strict=True)) or [[], [], [], []]
-    return Rows(
-        np.array(columns[0], np.int64),
-        np.array(columns[1], np.int64),
-        np.array(columns[2], np.float64).reshape(-1, 4),
-        np.array(columns[3], np.float64),
-    )
+    rows = tracks.rows()
+    frame_numbers, identities = rows[:, :2].astype(np.int64).T
+    return Cut(seen, last, pieces, boxes, Rows(frame_numbers, identities, rows[:, 2:6], rows[:, 6]), problem)

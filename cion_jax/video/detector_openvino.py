@@ -39,9 +39,8 @@ class OpenVinoDetector:
         file = Path(settings.file).expanduser()
         self._network, self._channels_last, self._size = _compiled(file, settings)
         # One empty image shows the shapes, also those that the file leaves open.
-        shapes = {
-            name: array.shape for name, array in self._run(np.zeros((*self._size, 3), np.uint8)).items()
-        }
+        shape = (*self._size, 3) if self._channels_last else (3, *self._size)
+        shapes = {name: array.shape for name, array in self._run(np.zeros(shape, np.float32)).items()}
         try:
             self._output, self._layout = _chosen(shapes, self._size, settings.output)
         except UserError as error:
@@ -61,7 +60,9 @@ class OpenVinoDetector:
     def __call__(self, image: np.ndarray) -> Detections:
         height, width = image.shape[:2]
         prepared, scale, offset = self._prepared(image)
-        found = outputs.decode(self._run(prepared)[self._output], self._layout, self._settings.confidence)
+        found = outputs.decode(
+            self._run(self._as_input(prepared))[self._output], self._layout, self._settings.confidence
+        )
         self._classes.update(found.classes.tolist())
         own = found.classes == self._person
         scores = np.clip(found.scores[own], 0, 1)
@@ -81,16 +82,17 @@ class OpenVinoDetector:
             return stretched, np.array([1 / width, 1 / height]), np.zeros(2)
         return letterboxed(image, self._size)
 
-    def _run(self, prepared: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs by name for an image uint8 [height, width, 3] RGB of the input's size."""
-        # Until the layout is known nothing hangs on the values.
-        ssd = getattr(self, "_layout", "ssd") == "ssd"
-        colour = self._settings.colour
-        if colour == "bgr" or (colour == "auto" and ssd):
+    def _as_input(self, prepared: np.ndarray) -> np.ndarray:
+        """An image uint8 [height, width, 3] RGB of the input's size as the network wants it, float32."""
+        is_ssd, colour = self._layout == "ssd", self._settings.colour
+        if colour == "bgr" or (colour == "auto" and is_ssd):
             prepared = prepared[:, :, ::-1]
-        white = self._settings.maximum or (255.0 if ssd else 1.0)
+        white = self._settings.maximum or (255.0 if is_ssd else 1.0)
         array = prepared.astype(np.float32) * np.float32(white / 255)
-        array = array if self._channels_last else array.transpose(2, 0, 1)
+        return array if self._channels_last else array.transpose(2, 0, 1)
+
+    def _run(self, array: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs by name for one image as the network wants it."""
         results = self._network(np.ascontiguousarray(array[None]))
         return {_name(output, n): results[output] for n, output in enumerate(self._network.outputs)}
 

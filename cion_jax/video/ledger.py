@@ -13,7 +13,7 @@ from typing import Any
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_atomically, write_json
 from cion_jax.video import motchallenge, tables
-from cion_jax.video.crops import CropRow
+from cion_jax.video.crops import Columns
 
 SETTINGS_FILE = "settings.json"
 _VIDEOS, _CROPS, _TRACKS = "videos", "crops", "tracks"
@@ -70,7 +70,7 @@ class Ledger:
         self,
         name: str,
         fingerprint: Sequence[Any],
-        rows: Sequence[CropRow],
+        rows: Columns,
         tracks: motchallenge.Rows,
         **facts: Any,
     ) -> None:
@@ -84,7 +84,7 @@ class Ledger:
         self.begin(name)
         self._note(name, fingerprint, {"skipped": reason})
 
-    def rows(self, name: str) -> tables.Columns:
+    def rows(self, name: str) -> Columns:
         """The crops of a finished video."""
         return tables.read_rows(self._table_file(name))
 

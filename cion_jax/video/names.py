@@ -55,8 +55,8 @@ def read(paths: Iterable[str]) -> tuple[list[CropFile], list[tuple[str, str]]]:
     for path in paths:
         file = Path(path)
         name = parse(file.stem)
-        if name is None:
-            skipped.append((path, _why_not(file.stem)))
+        if name is None or not _is_text(path):
+            skipped.append((path, _why_not(file.stem) if name is None else "the folder's name is no UTF-8"))
             continue
         folder = file.parent.as_posix()
         own = "" if name.video is None else f"{name.video:05}"
@@ -73,6 +73,10 @@ def by_video(crops: Iterable[CropFile]) -> Iterator[tuple[str, list[CropFile]]]:
     """The crops of one video after another, in the order of `read`."""
     for video, own in itertools.groupby(crops, key=lambda crop: crop.video):
         yield video, list(own)
+
+
+def _is_text(path: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _why_not(stem: str) -> str:

@@ -13,15 +13,14 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cion_jax.core.files import atomic_file, write_atomically
-from cion_jax.video.crops import CropRow
+from cion_jax.video.crops import COLUMNS, Columns
 
 KINDS = ("parquet", "csv")
-_BOX = ("left", "top", "width", "height")
-_FLOATS = (*_BOX, "score")
+_WHOLE, _FLOATS = COLUMNS[:3], COLUMNS[3:]
 _LOCAL = pa.schema(
     [
         ("path", pa.string()),
-        *((name, pa.int64()) for name in ("segment", "tracklet", "frame")),
+        *((name, pa.int64()) for name in _WHOLE),
         *((name, pa.float32()) for name in _FLOATS),
     ]
 )
@@ -34,7 +33,6 @@ SCHEMA = pa.schema(
         *((f"x_{name}", pa.float32()) for name in _FLOATS),
     ]
 )
-Columns = dict[str, Any]  # lists or arrays of one length by name
 
 
 class Counts(NamedTuple):
@@ -45,10 +43,9 @@ class Counts(NamedTuple):
     videos: int = 0
 
 
-def write_rows(file: Path, rows: Sequence[CropRow]) -> None:
-    """Writes the crops of one video, whole or not at all."""
-    columns = dict(zip(CropRow._fields, zip(*rows, strict=True), strict=True)) if rows else {}
-    table = pa.table({field.name: columns.get(field.name, ()) for field in _LOCAL}, schema=_LOCAL)
+def write_rows(file: Path, rows: Columns) -> None:
+    """Writes the crops of one video, as `CropFolder.finish` gives them, whole or not at all."""
+    table = pa.table({name: rows[name] for name in _LOCAL.names}).cast(_LOCAL)
     with atomic_file(file) as partial:
         pyarrow.parquet.write_table(table, partial)
 

@@ -280,6 +280,7 @@ def test_nobody_found(videos, detector, tmp_path):
         ({"quality": 101}, "quality=101 must be 1 to 100"),
         ({"detector.confidence": 1.5}, "0 to 1"),
         ({"detector.file": "absent.onnx"}, "must be an existing"),
+        ({"detector.input_size": (640, 0)}, "from 32 on"),
     ],
 )
 def test_settings_that_cannot_be_used_are_told(videos, tmp_path, values, message):
@@ -291,6 +292,16 @@ def test_settings_that_cannot_be_used_are_told(videos, tmp_path, values, message
 
 
 def test_a_target_that_is_something_else_is_left_alone(videos, tmp_path):
-    with pytest.raises(UserError, match="holds something else"):
-        tracklets.run(config_of(source=str(videos), target=str(videos)), tmp_path)
-    assert (videos / "street/v2.avi").is_file()
+    for target, message in ((videos, "lies in the source"), (tmp_path, "holds something else")):
+        with pytest.raises(UserError, match=message):
+            tracklets.run(config_of(source=str(videos), target=str(target)), tmp_path)
+    assert (videos / "street/v2.avi").is_file() and not (tmp_path / "settings.json").exists()
+
+
+def test_a_name_that_no_table_holds_is_listed(videos, detector, tmp_path):
+    try:
+        (videos / "street/v10.avi").rename(videos / "street/v\udcff.avi")
+    except OSError:
+        pytest.skip("this file system wants UTF-8 itself")
+    tracklets.run(config_of(source=str(videos), target=str(tmp_path / "t")), tmp_path)
+    assert "rename it" in dict(lines(tmp_path / "t/skipped.csv"))["street/v\\udcff.avi"]

@@ -52,15 +52,15 @@ def test_short_tracklets_and_small_boxes_are_left_out(tmp_path, has_segments):
         sink.add(frame, 0, 74, np.array([200, 0, 230, 90]), 0.9)  # outside
     rows = sink.finish()
     start = "0000/000000" if has_segments else "000000"
-    assert [row.path for row in rows] == [f"{start}/{number:07}.jpg" for number in range(1, 5)]
-    assert {row.tracklet for row in rows} == {0} and {row.score for row in rows} == {0.5}
-    assert rows[1][4:8] == (12.0, 4.0, 20.0, 42.0)
+    assert rows["path"] == [f"{start}/{number:07}.jpg" for number in range(1, 5)]
+    assert rows["tracklet"].tolist() == [0] * 4 and rows["score"].tolist() == [0.5] * 4
+    assert [rows[name][1] for name in ("left", "top", "width", "height")] == [12.0, 4.0, 20.0, 42.0]
     left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg"))
-    assert left == [row.path for row in rows]
-    pixels = np.asarray(Image.open(folder / rows[0].path)).astype(int)
+    assert left == rows["path"]
+    pixels = np.asarray(Image.open(folder / rows["path"][0])).astype(int)
     assert pixels.shape == (42, 20, 3) and np.abs(pixels - drawing.COLOURS[0]).max() < 10
 
 
 def test_nothing_to_write(tmp_path):
     sink = CropFolder(tmp_path / "v", CropSettings(), has_segments=False)
-    assert sink.finish() == [] and not (tmp_path / "v").exists()
+    assert sink.finish()["path"] == [] and not (tmp_path / "v").exists()

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from cion_jax.core.errors import UserError
-from cion_jax.video.crops import CropRow
+from cion_jax.video.crops import COLUMNS
 from cion_jax.video.ledger import Ledger
 from cion_jax.video.motchallenge import Rows
 
 SETTINGS = {"step": 1, "detector": {"size": (0, 0)}}
-ROW = CropRow("000000/0000001.jpg", 0, 0, 1, 0.0, 0.0, 20.0, 40.0, 0.5)
+ROWS = {"path": ["000000/0000001.jpg"], **{name: np.ones(1, int) for name in COLUMNS}}
 TRACKS = Rows(np.array([1]), np.array([1]), np.array([[0.0, 0, 20, 40]]), np.array([0.5]))
 
 
@@ -17,7 +17,7 @@ def finish(ledger, name="a/v.avi", fingerprint=(1, 2)):
     folder = ledger.begin(name)
     (folder / "000000").mkdir(parents=True)
     (folder / "000000/0000001.jpg").write_bytes(b"x")
-    ledger.finish(name, fingerprint, [ROW], TRACKS, frames=9)
+    ledger.finish(name, fingerprint, ROWS, TRACKS, frames=9)
 
 
 def test_a_finished_video_is_known_in_the_next_run(tmp_path):
@@ -27,7 +27,7 @@ def test_a_finished_video_is_known_in_the_next_run(tmp_path):
     again = Ledger(tmp_path / "t", SETTINGS)
     entry = again.entry("a/v.avi", [1, 2])
     assert (entry["frames"], entry["skipped"]) == (9, "")
-    assert again.rows("a/v.avi")["path"] == [ROW.path]
+    assert again.rows("a/v.avi")["path"] == ROWS["path"]
     assert again.tracks_file("a/v.avi").read_text() == "1,1,1.00,1.00,20.00,40.00,0.5000,-1,-1,-1\n"
     assert again.entry("a/v.avi", [1, 3]) is None, "the video has changed"
 

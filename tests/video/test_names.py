@@ -35,6 +35,7 @@ def test_crops_are_sorted_by_video_person_and_frame():
         "00007_000001_0000002_00.png",
         "us/ny/b/01_02_0003_00000004.jpg",
         "us/ny/b/cover.jpg",
+        "us/ny/\udcff/000001_0000001_00.jpg",
     ]
     crops, skipped = names.read(paths)
     assert crops == [
@@ -45,5 +46,10 @@ def test_crops_are_sorted_by_video_person_and_frame():
         CropFile("us/ny/b/000002_0000001_00.jpg", "us/ny/b", 2, 1),
     ]
     assert [video for video, _ in names.by_video(crops)] == ["00007", "us/ny/a", "us/ny/b"]
-    assert [path.rsplit("/", 1)[1] for path, _ in skipped] == ["01_02_0003_00000004.jpg", "cover.jpg"]
+    assert [path.rsplit("/", 1)[1] for path, _ in skipped] == [
+        "01_02_0003_00000004.jpg",
+        "cover.jpg",
+        "000001_0000001_00.jpg",
+    ]
     assert "says no person" in skipped[0][1] and "PERSON_FRAME_DETECTION" in skipped[1][1]
+    assert "no UTF-8" in skipped[2][1]

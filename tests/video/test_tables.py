@@ -2,19 +2,27 @@
 
 import csv
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
 from cion_jax.video import tables
-from cion_jax.video.crops import CropRow
+from cion_jax.video.crops import COLUMNS
 
 
-def row(path, segment, tracklet, frame):
-    return CropRow(path, segment, tracklet, frame, 1.5, 2.0, 30.0, 60.0, 0.75)
+def rows(*keys):
+    """Columns of crops, for (path, segment, tracklet, frame) of each."""
+    path, *numbers = zip(*keys, strict=True) if keys else ((), (), (), ())
+    whole = {name: np.array(column, int) for name, column in zip(COLUMNS, numbers, strict=False)}
+    box = {
+        name: np.full(len(keys), value)
+        for name, value in zip(COLUMNS[3:], (1.5, 2, 30, 60, 0.75), strict=True)
+    }
+    return {"path": list(path), **whole, **box}
 
 
-ROWS = [row("a", 0, 2, 5), row("b", 0, 2, 6), row("c", 1, 4, 9)]
+ROWS = rows(("a", 0, 2, 5), ("b", 0, 2, 6), ("c", 1, 4, 9))
 
 
 def test_rows_come_back(tmp_path):
@@ -22,7 +30,7 @@ def test_rows_come_back(tmp_path):
     found = tables.read_rows(tmp_path / "v.parquet")
     assert found["path"] == ["a", "b", "c"]
     assert found["tracklet"].tolist() == [2, 2, 4] and found["score"].tolist() == [0.75] * 3
-    tables.write_rows(tmp_path / "none.parquet", [])
+    tables.write_rows(tmp_path / "none.parquet", rows())
     assert tables.read_rows(tmp_path / "none.parquet")["path"] == []
 
 
@@ -30,7 +38,7 @@ def parts(tmp_path):
     tables.write_rows(tmp_path / "v.parquet", ROWS)
     local, numbers = tables.read_rows(tmp_path / "v.parquet"), tables.Numbers()
     yield numbers.add("crops/x.avi", 0, local)
-    tables.write_rows(tmp_path / "v.parquet", [])
+    tables.write_rows(tmp_path / "v.parquet", rows())
     yield numbers.add("crops/y.avi", 1, tables.read_rows(tmp_path / "v.parquet"))
     yield numbers.add("crops/z.avi", 2, local)
     assert numbers.counts == (6, 4, 4)
