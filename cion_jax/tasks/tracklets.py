@@ -1,7 +1,8 @@
 """Task `tracklets`: videos -> person crops with video, tracklet, frame and box, as a table that data are made from."""
 
 import hashlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,6 @@ from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
 from cion_jax.core.progress import Progress
-from cion_jax.tasks.outputs import Speaker
 from cion_jax.video import cutting, detectors, following, listing, names, packages, reading, tables
 from cion_jax.video.crops import Columns, CropFolder, CropSettings
 from cion_jax.video.detectors import Detector, DetectorSettings
@@ -43,7 +43,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: settings, source or tracks that cannot be used, a missing package, or nobody found; see the message.
     """
-    if jax.process_count() > 1:
+    if jax.distributed.is_initialized():
         raise UserError("the task tracklets runs in one process: leave out --distributed")
     _check(config)
     source = Path(config.source).expanduser()
@@ -54,9 +54,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
             f"the target {target} lies in the source, where its crops would be found: name another one"
         )
     if layout == "crops":
-        _import_crops(config, source, target, Speaker())
+        _import_crops(config, source, target, _say)
     else:
-        _cut_videos(config, source, layout, target, Speaker())
+        _cut_videos(config, source, layout, target, _say)
 
 
 def _check(config: ConfigDict) -> None:
@@ -99,7 +99,9 @@ def _check(config: ConfigDict) -> None:
             raise UserError(f"{key}={value} must be {low} {'or more' if high is None else f'to {high}'}")
 
 
-def _cut_videos(config: ConfigDict, source: Path, layout: str, target: Path, say: Speaker) -> None:
+def _cut_videos(
+    config: ConfigDict, source: Path, layout: str, target: Path, say: Callable[[str], None]
+) -> None:
     packages.require("cv2")
     packages.limit_threads(config.threads)
     videos = listing.find_videos(source, layout)
@@ -147,7 +149,9 @@ def _tracker_settings(config: ConfigDict) -> TrackerSettings:
     return TrackerSettings(**config.tracker.to_dict())
 
 
-def _work_through(config: ConfigDict, missing: list[_Work], ledger: Ledger, say: Speaker) -> None:
+def _work_through(
+    config: ConfigDict, missing: list[_Work], ledger: Ledger, say: Callable[[str], None]
+) -> None:
     """Cuts, or skips, every video that is not finished."""
     detector = None if config.tracks else detectors.open_detector(_detector_settings(config))
     known: list[tuple[_Work, reading.Info]] = []
@@ -208,7 +212,7 @@ def _cut(
 
 
 def _write_outputs(
-    config: ConfigDict, every: list[_Work], ledger: Ledger, target: Path, say: Speaker
+    config: ConfigDict, every: list[_Work], ledger: Ledger, target: Path, say: Callable[[str], None]
 ) -> None:
     """The table of all crops, what each video gave, what was left out, and tracklets.json as the last."""
     numbers, skipped, lines = tables.Numbers(), [], []
@@ -249,7 +253,11 @@ def _write_table(target: Path, kind: str, parts: Iterator[Columns]) -> None:
 
 
 def _conclude(
-    config: ConfigDict, target: Path, counts: dict[str, int], settings: dict[str, Any], say: Speaker
+    config: ConfigDict,
+    target: Path,
+    counts: dict[str, int],
+    settings: dict[str, Any],
+    say: Callable[[str], None],
 ) -> None:
     """Writes tracklets.json and says what came out.
 
@@ -280,7 +288,7 @@ def _conclude(
     )
 
 
-def _import_crops(config: ConfigDict, source: Path, target: Path, say: Speaker) -> None:
+def _import_crops(config: ConfigDict, source: Path, target: Path, say: Callable[[str], None]) -> None:
     """A table of crops that others cut, which stay where they are."""
     is_used = target.exists() and (not target.is_dir() or any(target.iterdir()))
     if is_used and ((target / SETTINGS_FILE).exists() or not (target / ABOUT_FILE).is_file()):
@@ -305,6 +313,11 @@ def _import_crops(config: ConfigDict, source: Path, target: Path, say: Speaker) 
     tables.write_csv(target / VIDEOS_FILE, ("camera", "name", "crops"), videos)
     counts = numbers.counts._asdict() | {"sources": len(videos), "skipped": len(skipped)}
     _conclude(config, target, counts, {"layout": "crops"}, say)
+
+
+def _say(line: str) -> None:
+    """Prints a line for people; without asking JAX which process this is, for that would take hold of the GPU."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _versions() -> dict[str, str]:

@@ -122,7 +122,14 @@ def fingerprint(video: Video) -> list[int]:
 
 
 def _folders(source: Path) -> Iterator[tuple[str, list[str]]]:
-    for folder, inner, files in os.walk(source):
+    """Folders with the names of their files; linked folders too, but each only once, so that circles end."""
+    seen = set()
+    for folder, inner, files in os.walk(source, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
         inner[:] = sorted((name for name in inner if name[0] != "."), key=natural)
         yield folder, sorted((name for name in files if name[0] != "."), key=natural)
 

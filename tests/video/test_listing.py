@@ -25,6 +25,14 @@ def test_videos_come_in_natural_order_with_their_path_as_name(tmp_path):
     assert listing.find_videos(one, "videos") == [listing.Video("v10.mp4", one)]
 
 
+def test_linked_folders_are_searched_once(tmp_path):
+    touch(tmp_path, "other/v.mp4", "source/a.mp4")
+    (tmp_path / "source/linked").symlink_to(tmp_path / "other")
+    (tmp_path / "other/back").symlink_to(tmp_path / "source")
+    found = listing.find_videos(tmp_path / "source", "videos")
+    assert [video.name for video in found] == ["a.mp4", "linked/v.mp4"]
+
+
 def test_folders_of_frames_are_named_as_their_sequence(tmp_path):
     touch(tmp_path, "MOT-02/img1/000001.jpg", "MOT-10/img1/000001.jpg", "plain/f1.png")
     assert listing.layout_of(tmp_path, "auto") == "frames"
