@@ -10,7 +10,8 @@ from cion_jax.video import motchallenge
 from cion_jax.video.listing import Video, frame_files
 from cion_jax.video.packages import require
 
-# Frame counts in headers are often guessed from the length; a video that lacks more than this was cut short.
+# Headers give a number of frames that is often made of a length and a guessed rate (twice the true one for some .ts); a
+# video was cut short where it lacks more than this by its frames and by its clock.
 _LACKING = 0.02
 _LACKING_FRAMES = 2
 
@@ -60,12 +61,13 @@ def frames(video: Video, step: int = 1) -> Iterator[Frame]:
     if video.path.is_dir():
         yield from _images(video.path, step)
         return
-    expected = info(video).frames
+    about = info(video)
     cv2 = require("cv2")
-    capture, number = _opened(video.path), 0
+    capture, number, seconds = _opened(video.path), 0, 0.0
     try:
         while capture.grab():
             number += 1
+            seconds = max(seconds, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if (number - 1) % step:
                 continue
             is_good, image = capture.retrieve()
@@ -78,8 +80,18 @@ def frames(video: Video, step: int = 1) -> Iterator[Frame]:
         capture.release()
     if not number:
         raise VideoError("no frame can be decoded")
-    if expected and expected - number > max(_LACKING * expected, _LACKING_FRAMES):
-        raise VideoError(f"it ends after {number:,} of {expected:,} frames")
+    if _is_short(about, number, seconds):
+        raise VideoError(f"it ends after {number:,} of {about.frames:,} frames")
+
+
+def _is_short(about: Info, frames: int, seconds: float) -> bool:
+    """Whether a video breaks off, whose last frame is number `frames`, shown at `seconds` (0: unknown)."""
+    if not about.frames or about.frames - frames <= max(_LACKING * about.frames, _LACKING_FRAMES):
+        return False
+    if not about.rate or not seconds:
+        return True
+    length, tolerated = about.frames / about.rate, _LACKING_FRAMES / about.rate
+    return length - (seconds + 1 / about.rate) > max(_LACKING * length, tolerated)
 
 
 def _images(folder: Path, step: int) -> Iterator[Frame]:

@@ -74,12 +74,23 @@ def test_a_bad_image_among_the_frames(tmp_path):
     assert numbers(Video("seq", folder), 3) == [1, 4], "frames that nobody asks for do not matter"
 
 
-@pytest.mark.parametrize(("lost", "is_short"), [(2, False), (3, True)])
-def test_headers_may_count_a_few_frames_too_many(avi, monkeypatch, lost, is_short):
-    monkeypatch.setattr(reading, "info", lambda video: reading.Info(12 + lost, 10.0))
+@pytest.mark.parametrize(
+    ("frames", "rate", "is_short"),
+    [
+        (14, 10.0, False),  # a header may count a few too many
+        (15, 10.0, True),
+        (24, 20.0, False),  # as long as the video is by the clock: the rate is a wrong guess, as of some .ts
+        (60, 20.0, True),
+        (None, 10.0, False),
+        (60, None, True),
+    ],
+)
+def test_what_counts_as_an_early_end(avi, monkeypatch, frames, rate, is_short):
+    """Of a video that shows 12 frames in 1.2 seconds."""
+    monkeypatch.setattr(reading, "info", lambda video: reading.Info(frames, rate))
     video = Video(avi.name, avi)
     if is_short:
-        with pytest.raises(VideoError, match="ends after 12 of 15 frames"):
+        with pytest.raises(VideoError, match=f"ends after 12 of {frames} frames"):
             numbers(video)
     else:
         assert len(numbers(video)) == 12
