@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cion_jax.core import signal_stack
 from cion_jax.core.errors import UserError
 from cion_jax.video import boxes as geometry
 from cion_jax.video import detector_outputs as outputs
@@ -136,7 +137,9 @@ def _compiled(file: Path, settings: DetectorSettings) -> tuple[Any, bool, tuple[
         options = {"INFERENCE_PRECISION_HINT": "f32"}
         if settings.threads:
             options["INFERENCE_NUM_THREADS"] = settings.threads
-        return core.compile_model(model, "CPU", options), channels_last, size
+        network = core.compile_model(model, "CPU", options)
+        signal_stack.enlarge()
+        return network, channels_last, size
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
