@@ -8,11 +8,14 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import augment, export, flops, loader
+from benchmarks import augment, export, flops, loader, tracklets
 from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
+from cion_jax.video.detectors import Detections
+from tests.video import drawing
 
 ROOT = Path(__file__).parent.parent
 
@@ -115,3 +118,43 @@ def test_export_benchmark(tmp_path):
     )
     (row,) = json.loads(file.read_text())["models"]
     assert row["rates"]["onnx"]["wall"]["median"] > 0 and row["error"] < 1e-3 and row["megabytes"] > 40
+
+
+def test_figures_of_tracklets_are_counted_by_the_definition():
+    """Two tracklets: one of person 1 with a box on nobody, one of persons 1 and 2 with a box that is not judged."""
+    found = tracklets.figures_of([[1, 1, -1], [1, 2, 2, -2]])
+    assert (found["tracklets"], found["crops"]) == (2, 7)
+    assert found["of_nobody"] == pytest.approx(1 / 7) and found["switched"] == 0.5
+    assert found["purity"] == pytest.approx(4 / 5)
+    assert found["pair_precision"] == pytest.approx(2 / 4) and found["pair_recall"] == pytest.approx(2 / 4)
+
+
+def test_the_greedy_tracker_follows_overlaps():
+    tracker, seen = tracklets.GreedyIou(), []
+    for frame in range(1, 6):
+        order = (0, 1) if frame % 2 else (1, 0)
+        boxes = np.array([drawing.box(person, frame) for person in order])
+        identities = tracker.update(Detections(boxes, np.ones(2, np.float32)))
+        seen.append(dict(zip(order, identities.tolist(), strict=True)))
+    assert seen == [{0: 0, 1: 1}] * 5
+
+
+def test_tracklets_benchmark(tmp_path, monkeypatch):
+    pytest.importorskip("cv2", reason="the extra `video` is not installed")
+    pytest.importorskip("trackers", reason="the extra `video` is not installed")
+    monkeypatch.setattr(tracklets.detectors, "open_detector", lambda settings: drawing.ColourDetector())
+    video, rows = drawing.write_video(tmp_path / "v.avi", 10), ""
+    for frame in range(1, 11):
+        for person in (0, 1):
+            left, top, right, bottom = drawing.box(person, frame)
+            judged = 0 if (frame, person) == (4, 1) else 1
+            rows += f"{frame},{person + 5},{left + 1},{top + 1},{right - left},{bottom - top},{judged}\n"
+    (tmp_path / "gt.txt").write_text(rows)
+    (tmp_path / "same.csv").write_text("gt_id,person\n5,1\n6,2\n")
+    words = f"--video {video} --gt {tmp_path}/gt.txt --same-person {tmp_path}/same.csv --segment 5 --json {tmp_path}/j"
+    tracklets.main(words.split())
+    figures = json.loads((tmp_path / "j").read_text())
+    assert (figures["detection"]["recall"], figures["detection"]["precision"]) == (1, 1)
+    assert figures["detection"]["boxes"] == 20
+    assert [row["tracklets"] for row in figures["tracklets"]] == [2, 2, 2, 4, 4, 4]
+    assert {row["purity"] for row in figures["tracklets"]} == {1}

@@ -1,0 +1,136 @@
+"""Videos frame by frame, from files or folders of images, and what is wrong with those that cannot be read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cion_jax.video import motchallenge
+from cion_jax.video.listing import Video, frame_files
+from cion_jax.video.packages import require
+
+# Headers give a number of frames that is often made of a length and a guessed rate (twice the true one for some .ts); a
+# video was cut short where it lacks more than this by its frames and by its clock.
+_LACKING = 0.02
+_LACKING_FRAMES = 2
+
+
+class VideoError(Exception):
+    """A video that cannot be opened, or ends before its end; says why."""
+
+
+class Frame(NamedTuple):
+    """A frame: its number in the video, from 1, and its pixels, uint8 [height, width, 3] RGB."""
+
+    number: int
+    image: np.ndarray
+
+
+class Info(NamedTuple):
+    """What a video says of itself: number of frames and frames a second, None where it does not."""
+
+    frames: int | None
+    rate: float | None
+
+
+def info(video: Video) -> Info:
+    """Reads the header.
+
+    Raises:
+      VideoError: the video cannot be opened.
+    """
+    if video.path.is_dir():
+        rate = _number(motchallenge.sequence_info(video.path.parent).get("framerate", ""))
+        return Info(len(frame_files(video.path)), rate)
+    cv2 = require("cv2")
+    capture = _opened(video.path)
+    try:
+        count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    finally:
+        capture.release()
+    return Info(int(count) if 0 < count < 1e12 else None, rate if 0 < rate < 1e4 else None)
+
+
+def frames(video: Video, step: int = 1) -> Iterator[Frame]:
+    """Yields frames 1, 1 + step, 1 + 2 step, ...
+
+    Raises:
+      VideoError: at the start if the video cannot be opened; behind the last readable frame if more should follow.
+    """
+    if video.path.is_dir():
+        yield from _images(video.path, step)
+        return
+    about = info(video)
+    cv2 = require("cv2")
+    capture, number, seconds = _opened(video.path), 0, 0.0
+    try:
+        while capture.grab():
+            number += 1
+            seconds = max(seconds, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            if (number - 1) % step:
+                continue
+            is_good, image = capture.retrieve()
+            if not is_good:
+                raise VideoError(f"frame {number:,} cannot be decoded")
+            yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    except cv2.error as error:
+        raise VideoError(f"frame {number + 1:,} cannot be decoded: {error}") from error
+    finally:
+        capture.release()
+    if not number:
+        raise VideoError("no frame can be decoded")
+    if _is_short(about, number, seconds):
+        raise VideoError(f"it ends after {number:,} of {about.frames:,} frames")
+
+
+def _is_short(about: Info, frames: int, seconds: float) -> bool:
+    """Whether a video breaks off, whose last frame is number `frames`, shown at `seconds` (0: unknown)."""
+    if not about.frames or about.frames - frames <= max(_LACKING * about.frames, _LACKING_FRAMES):
+        return False
+    if not about.rate or not seconds:
+        return True
+    length, tolerated = about.frames / about.rate, _LACKING_FRAMES / about.rate
+    return length - (seconds + 1 / about.rate) > max(_LACKING * length, tolerated)
+
+
+def _images(folder: Path, step: int) -> Iterator[Frame]:
+    cv2 = require("cv2")
+    found = frame_files(folder)
+    if not found:
+        raise VideoError("the folder holds no images")
+    for number, file in found:
+        if (number - 1) % step:
+            continue
+        try:
+            data = np.frombuffer(file.read_bytes(), np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        except (OSError, cv2.error) as error:
+            raise VideoError(f"frame {number:,} ({file.name}) cannot be read: {error}") from error
+        if image is None:
+            raise VideoError(f"frame {number:,} ({file.name}) is no readable image")
+        yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _opened(path: Path):
+    cv2 = require("cv2")
+    try:
+        if not path.stat().st_size:
+            raise VideoError("the file is empty")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise VideoError(error.strerror or str(error)) from error
+    # The backend is named: others take the digits in a name for the pattern of an image sequence.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        capture.release()
+        raise VideoError("it is no video that OpenCV can open")
+    return capture
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if float(text) > 0 else None
+    except ValueError:
+        return None
