@@ -8,19 +8,26 @@ frame are two people, so their distances are those of different people, under th
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import ndimage
 
-from cion_jax.denoise import agglomerate, near, ragged, rows, sums
 from cion_jax.denoise import frames as seen
+from cion_jax.denoise import near, ragged, rows, sums
 from cion_jax.denoise.single_tracklet import keep_rows, leave_one_out
 
 TYPICAL = 0.975  # share of a typical tracklet's images that sigma_cst leaves in it
-FALSE_MERGES = 0.05  # identities expected to be merged with another's, as a share of all
+FALSE_LINKS = (
+    0.5  # of all links, as far as people seen together tell: where the gap is not looked for any more
+)
 MIN_IMAGES = 5  # of a tracklet that tells what one person looks like
 MIN_SEEN = 3  # of a tracklet that stands for a person in a pair
 MIN_TRACKLETS, MIN_PAIRS = 20, 50  # fewer prove nothing
-_SEEN_BELOW = 5  # pairs that have to lie below a quantile for it to be read off; rarer ones are extrapolated
-_ROUNDS = 10  # sigma_drm and the number of people depend on one another; a few rounds settle it
+_SEEN_BELOW = (
+    5  # pairs that have to lie below a distance for their share to be counted; rarer ones are extrapolated
+)
+_FAR = 0.05  # share of pairs of different people beyond which distances are not looked at
+_BIN, _SMOOTH = 0.005, 0.02  # of the histogram of distances, and the standard deviation it is smoothed by
+_EMPTY = 0.01  # of the density of the hump: places this little above the emptiest are as empty
+_DOUBLE = 1.5  # times the distance of the hump: tracklets nearer than this in one frame are one person twice
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
 
 
@@ -31,7 +38,7 @@ class Calibration(NamedTuple):
       sigma_cst, sigma_drm: the thresholds.
       tracklets: how many the first stands on; pairs: how many of different people the second stands on.
       inside: float64 [images], leave-one-out distances in the typical half of tracklets.
-      apart: float64 [pairs], distances between tracklets of different people, ascending.
+      apart: float64 [pairs], distances between different people, ascending.
     """
 
     sigma_cst: float
@@ -48,25 +55,27 @@ def calibrate(
     videos: np.ndarray,
     frames: np.ndarray,
     *,
-    false_merges: float = FALSE_MERGES,
+    false_links: float = FALSE_LINKS,
 ) -> Calibration:
     """Thresholds from unlabelled tracklets.
 
     sigma_cst is what 97.5 % of the images of the median tracklet stay below, so that a typical tracklet keeps its
     images although others hold two people.
 
-    sigma_drm follows from how near tracklets come to one another that were seen in one frame, and from the number of
-    people K: where a share q of the pairs of different people lies below it, (K - 1) q / 2 of the identities are
-    expected to be merged with another's, and that shall be `false_merges`. K is what merging at sigma_drm leaves, so
-    both are found together, from many people and a small sigma_drm on.
+    sigma_drm lies where the distances between tracklets leave a gap: at the emptiest place beyond the hump of pairs of
+    one person. Look-alikes may make a hump of their own further out, so the gap is not looked for beyond the distance
+    where false links take over. Tracklets seen in one frame are two people: the share of them within a distance, times
+    the number of all pairs, is the number of false links to expect there.
 
     Args:
       features: floating point [n, d].
       tracklets, videos, frames: integers [n], as for `denoise_videos`; frame numbers are those of the video.
-      false_merges: share of identities that may be merged with another's.
+      false_links: share of all links that false ones may have where the gap is looked for. The result hardly depends
+        on it where there is a gap.
 
     Raises:
-      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything.
+      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything; or people
+        whom the features do not tell apart.
     """
     features = rows.checked_features(features)
     count = len(features)
@@ -79,23 +88,19 @@ def calibrate(
     by_group = np.argsort(group, kind="stable")
     unit, group, row = unit[by_group], group[by_group], row[by_group]
     starts = np.searchsorted(group, np.arange(group.max(initial=-1) + 2))
-    sigma_cst, inside, used = _inside(unit, starts)
-    keep = keep_rows(unit, starts, sigma_cst)
-    unit, group = unit[keep], group[keep]
+    inside = _Inside.of(unit, starts)
+    # Pairs are counted on what is left at a stricter threshold: what holds two people is near to both.
+    keep = keep_rows(unit, starts, inside.strict)
     moment = seen.moments(videos, rows.checked_ids("frames", frames, count))[row[keep]]
-    total = np.zeros((len(starts) - 1, unit.shape[1]))
-    sums.add(total, unit, group)
-    apart = _apart(total, group, moment, sigma_cst)
-    standing = np.bincount(group, minlength=len(total)) >= MIN_SEEN
-    moments = seen.of_groups(moment, group, len(total))
-    sigma_drm = _sigma_drm(
-        total[standing],
-        [moments[k] for k in np.flatnonzero(standing)],
-        apart,
-        false_merges,
-        len(groups) / len(total),
+    pairs = _Pairs.of(unit[keep], group[keep], moment, len(starts) - 1)
+    return Calibration(
+        inside.sigma_cst,
+        pairs.threshold(false_links),
+        inside.tracklets,
+        len(pairs.apart),
+        inside.typical,
+        pairs.apart,
     )
-    return Calibration(sigma_cst, sigma_drm, used, len(apart), inside, apart)
 
 
 def calibrate_labelled(
@@ -155,62 +160,121 @@ def _leave_one_out(unit: np.ndarray, starts: np.ndarray, k: int) -> np.ndarray:
     return leave_one_out(part, part.sum(axis=0))
 
 
-def _inside(unit: np.ndarray, starts: np.ndarray) -> tuple[float, np.ndarray, int]:
-    """sigma_cst, leave-one-out distances of the typical half of tracklets, how many tracklets there are to tell."""
-    distances = [_leave_one_out(unit, starts, k) for k in np.flatnonzero(np.diff(starts) >= MIN_IMAGES)]
-    _enough(len(distances), MIN_PAIRS)
-    width = np.array([np.quantile(d, TYPICAL) for d in distances])
-    typical = np.flatnonzero(width <= np.median(width))
-    return float(np.median(width)), np.concatenate([distances[k] for k in typical]), len(distances)
+class _Inside(NamedTuple):
+    """What tracklets look like inside.
 
-
-def _apart(total: np.ndarray, group: np.ndarray, moment: np.ndarray, sigma_cst: float) -> np.ndarray:
-    """Distances of groups that were seen in one frame, ascending: sums [t, d], of rows groups [n], moments [n]."""
-    pairs = seen.together(moment, group)
-    pairs = pairs[(np.bincount(group, minlength=len(total))[pairs] >= MIN_SEEN).all(axis=1)]
-    distance = near.distances(total, pairs[:, 0], pairs[:, 1])
-    # Nearer than the images of one tracklet are to one another: one person under two boxes, not two people.
-    distance = np.sort(distance[distance >= sigma_cst])
-    _enough(MIN_TRACKLETS, len(distance))
-    return distance
-
-
-def _sigma_drm(
-    total: np.ndarray, moments: list[np.ndarray], apart: np.ndarray, false_merges: float, scale: float
-) -> float:
-    """The threshold at which the people it leaves are expected to be merged falsely as rarely as wanted.
-
-    Args:
-      total: sums of the tracklets of a sample [t, d]; moments: when each was seen.
-      apart: distances of different people, ascending.
-      scale: how many times larger the whole set is.
+    Attributes:
+      sigma_cst: as in Calibration.
+      strict: what 97.5 % of the images of the cleanest quarter of tracklets stay below.
+      tracklets: how many have images enough to tell.
+      typical: leave-one-out distances in the cleaner half of them.
     """
-    people, sigma = len(total), 0.0
-    for _ in range(_ROUNDS):
-        last, sigma = sigma, quantile(apart, 2 * false_merges / max(people * scale - 1, 1))
-        if sigma <= last:
-            break
-        merged = agglomerate.merge_closest(
-            total, sigma, ends=np.full(len(total), len(total)), moments=moments, loose=1.0
-        )
-        people = int(merged.max()) + 1
-    return float(sigma)
+
+    sigma_cst: float
+    strict: float
+    tracklets: int
+    typical: np.ndarray
+
+    @classmethod
+    def of(cls, unit: np.ndarray, starts: np.ndarray) -> "_Inside":
+        long = np.flatnonzero(np.diff(starts) >= MIN_IMAGES)
+        _enough(len(long), MIN_PAIRS)
+        distances = [_leave_one_out(unit, starts, k) for k in long]
+        width = np.array([np.quantile(d, TYPICAL) for d in distances])
+        cleanest = np.argsort([np.quantile(d, 0.9) for d in distances], kind="stable")
+        quarter = np.concatenate([distances[k] for k in cleanest[: -(-len(long) // 4)]])
+        half = np.concatenate([distances[k] for k in cleanest[: -(-len(long) // 2)]])
+        return cls(float(np.median(width)), float(np.quantile(quarter, TYPICAL)), len(long), half)
 
 
-def quantile(ascending: np.ndarray, share: float) -> float:
-    """The distance below which a share of the population lies, as far as a sample [pairs] tells.
+class _Pairs(NamedTuple):
+    """How near tracklets are to one another.
 
-    Where fewer than five of the sample would lie below, it is extrapolated from there on with the slope of the normal
-    distribution that has the sample's median and five per cent point. At most the median.
+    Attributes:
+      apart: distances of pairs of different people, ascending.
+      near: distances of all other pairs up to `limit`, ascending.
+      count: number of all pairs.
+      hump: the distance that pairs of one person usually have.
+      limit: no distance beyond it is looked at.
     """
-    share = min(share, 0.5)
-    seen_share = _SEEN_BELOW / len(ascending)
-    if share >= seen_share:
-        return float(np.quantile(ascending, share))
-    median, low = np.quantile(ascending, [0.5, 0.05])
-    spread = (low - median) / special.ndtri(0.05)
-    start = float(np.quantile(ascending, seen_share))
-    return max(start + float(spread) * float(special.ndtri(share) - special.ndtri(seen_share)), 0.0)
+
+    apart: np.ndarray
+    near: np.ndarray
+    count: int
+    hump: float
+    limit: float
+
+    @classmethod
+    def of(cls, unit: np.ndarray, group: np.ndarray, moment: np.ndarray, count: int) -> "_Pairs":
+        total = np.zeros((count, unit.shape[1]))
+        sums.add(total, unit, group)
+        enough = np.bincount(group, minlength=count) >= MIN_SEEN
+        together = seen.together(moment, group)
+        together = together[enough[together].all(axis=1)]
+        _enough(MIN_TRACKLETS, len(together))
+        apart = np.sort(near.distances(total, together[:, 0], together[:, 1]))
+        limit = float(np.quantile(apart, _FAR))
+        standing = np.flatnonzero(enough)
+        others = _others(total, standing, together, limit)
+        # As near as tracklets of one person usually are: one person under two boxes, not two people.
+        hump = _hump(others, limit)
+        apart = apart[apart > _DOUBLE * hump]
+        _enough(MIN_TRACKLETS, len(apart))
+        return cls(apart, others, len(standing) * (len(standing) - 1) // 2, hump, limit)
+
+    def threshold(self, false_links: float) -> float:
+        """The emptiest distance between the hump of one person's pairs and where those of two people take over."""
+        place, density = _histogram(self.near, self.limit)
+        links = np.searchsorted(self.near, place, side="right")
+        expected = self.count * np.searchsorted(self.apart, place, side="right") / len(self.apart)
+        beyond = place >= self.hump
+        taken_over = np.flatnonzero(beyond & (expected > false_links * links))
+        between = np.flatnonzero(beyond)[: taken_over[0] - np.argmax(beyond) if len(taken_over) else None]
+        if not len(between):
+            raise ValueError(
+                "people seen together are as near to one another as tracklets of one person: these features do not "
+                "tell people apart. Give sigma_cst and sigma_drm yourself, or take another extractor"
+            )
+        return float(place[between[_middle_of_gap(density[between])]])
+
+
+def _others(total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float) -> np.ndarray:
+    """Distances up to `limit` of pairs that were not seen together, ascending."""
+    vectors, found = total[standing], [np.zeros(0)]
+    number = np.full(len(total), -1)
+    number[standing] = np.arange(len(standing))
+    known = np.sort(number[together[:, 0]] * len(standing) + number[together[:, 1]])
+    for i, j in near.near_pairs(vectors, np.full(len(standing), len(standing)), limit):
+        new = ~np.isin(i * len(standing) + j, known)
+        found.append(near.distances(vectors, i[new], j[new]))
+    return np.sort(np.concatenate(found))
+
+
+def _middle_of_gap(density: np.ndarray) -> int:
+    """The middle of the run of places about as empty as the emptiest one."""
+    empty = density <= density.min() + _EMPTY * density.max()
+    first = last = int(np.argmin(density))
+    while first > 0 and empty[first - 1]:
+        first -= 1
+    while last + 1 < len(density) and empty[last + 1]:
+        last += 1
+    return (first + last) // 2
+
+
+def _histogram(distances: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places 0..limit and how dense distances [n] are there, smoothed."""
+    edges = np.arange(0, limit + _BIN, _BIN)
+    count, _ = np.histogram(distances, edges)
+    smooth = ndimage.gaussian_filter1d(count.astype(float), _SMOOTH / _BIN, mode="nearest")
+    return (edges[1:] + edges[:-1]) / 2, smooth
+
+
+def _hump(distances: np.ndarray, limit: float) -> float:
+    """Where pairs of one person are densest: the first place that nothing within 0.1 surpasses."""
+    place, density = _histogram(distances, limit)
+    around = ndimage.maximum_filter1d(density, 2 * round(0.1 / _BIN) + 1, mode="nearest")
+    highest = np.flatnonzero((density >= around) & (density > 0))
+    return float(place[highest[0]]) if len(highest) else 0.0
 
 
 def _enough(tracklets: int, pairs: int) -> None:

@@ -59,6 +59,6 @@ def paper(**changes) -> Settings:
 def recommended(**changes) -> Settings:
     """What measured best where truth is known (docs/denoising.md), for thresholds from `calibrate`."""
     settings = Settings(
-        half_width=None, merging="agglomerative", cannot_link=True, split=False, give_back=True
+        half_width=None, merging="agglomerative", cannot_link=True, split=True, rebirth=3, give_back=True
     )
     return replace(settings, **changes)

@@ -86,7 +86,7 @@ def test_pictures_go_in_and_features_of_length_one_come_out(variables, tmp_path)
     (found,) = session(path).run(None, {"images": pictures})
     spec = zoo.spec(NAME)
     expected = features(variables, (pictures / 255 - np.array(spec.mean)) / np.array(spec.std))
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert session(path).get_modelmeta().custom_metadata_map["preprocess"] == "True"
 
