@@ -40,6 +40,7 @@ class Pictures(NamedTuple):
       columns: arrays [n]: "split" (str), and int64 "identity", "tracklet", "video", "camera", "frame", -1 where
         unknown.
       paths: source paths of all rows.
+      file: row number -> the image's file, or its bytes.
       read: row numbers, largest (height, width) -> their pictures, reduced to that size. Thread-safe.
       skipped: (path, reason) of image files that belong to no row.
       names: names of identities and cameras by their number, where the source has names.
@@ -48,6 +49,7 @@ class Pictures(NamedTuple):
     layout: str
     columns: dict[str, np.ndarray]
     paths: Callable[[], list[str]]
+    file: Callable[[int], Path | str | bytes]
     read: Callable[[Sequence[int], tuple[int, int]], list[Picture]]
     skipped: list[tuple[str, str]]
     names: dict[str, list]
@@ -94,6 +96,7 @@ def open_pictures(source: Path, *, importer: str = "auto", split: str = "") -> P
         layout,
         columns,
         lambda: [row.path for row in rows],
+        lambda number: rows[number].file,
         lambda numbers, size: [_read(rows[n], size) for n in numbers],
         skipped,
         names,
@@ -106,6 +109,7 @@ def part(pictures: Pictures, first: int, last: int) -> Pictures:
         pictures.layout,
         {name: column[first:last] for name, column in pictures.columns.items()},
         lambda: pictures.paths()[first:last],
+        lambda number: pictures.file(first + number),
         lambda numbers, size: pictures.read([first + n for n in numbers], size),
         pictures.skipped,
         pictures.names,
@@ -171,7 +175,12 @@ def _of_records(source: Path, split: str) -> Pictures:
     columns = {"split": np.repeat(np.array(names), [len(part) for part in sets])} | {
         name: np.concatenate([part.columns[name] for part in sets]).astype(np.int64) for name in NUMBERS
     }
-    return Pictures("records", columns, lambda: _record_paths(sets), read, [], {})
+
+    def file(number: int) -> bytes:
+        which = int(np.searchsorted(starts, number, side="right")) - 1
+        return sets[which][int(number - starts[which])].image
+
+    return Pictures("records", columns, lambda: _record_paths(sets), file, read, [], {})
 
 
 def _record_paths(sets: list[records.RecordSet]) -> list[str]:

@@ -86,6 +86,31 @@ def prepare(
     )
 
 
+def prepare_rows(
+    rows: Iterable[ImageRow | SkippedFile],
+    target: Path | str,
+    *,
+    label: str,
+    total: int,
+    about: dict[str, Any],
+    on_bad_image: str = "skip",
+) -> dict[str, Any]:
+    """Writes given rows as a data set of records.
+
+    Args:
+      rows: what an importer would give.
+      target: the folder to make.
+      label, total: for the progress display.
+      about: "source" and "importer", for the summary.
+      on_bad_image: as for `prepare`.
+
+    Returns:
+      The summary, as `prepare`.
+    """
+    intake = _Intake(on_bad_image, MAX_SIZE, 256 * 2**20, None)
+    return _write(rows, Path(target), intake, label=label, total=total, about=about, names=Numbering())
+
+
 def prepare_synthetic(
     spec: Any, target: Path | str, *, workers: int | None = None, generator: str = synthetic.GENERATOR
 ) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From noisy tracklets to identities: progressive multi-level denoising (CION, section 3.2)."""
 
+from cion_jax.denoise import frames
 from cion_jax.denoise.calibration import Calibration, calibrate, calibrate_labelled
 from cion_jax.denoise.correlate import correlate
 from cion_jax.denoise.cross_video import link_tracklets
@@ -19,6 +20,7 @@ __all__ = [
     "correlate",
     "denoise_tracklets",
     "denoise_videos",
+    "frames",
     "link_tracklets",
     "noise",
     "paper",

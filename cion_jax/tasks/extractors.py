@@ -14,11 +14,13 @@ from ml_collections import ConfigDict
 
 from cion_jax import bridge, zoo
 from cion_jax.core import mesh as meshes
+from cion_jax.core import signal_stack
 from cion_jax.core.errors import UserError
 from cion_jax.core.rng import key_for
 from cion_jax.data.preprocess import prepare_eval
 from cion_jax.evaluation.features import ApplyFunction
 from cion_jax.tasks import settings
+from cion_jax.video import packages
 
 # Mean and standard deviation of the input channels, by name; "none" leaves 0..255 as they are.
 NORMALISATIONS = {
@@ -157,10 +159,7 @@ class _Network(NamedTuple):
 
 
 def _network(path: str, wanted: tuple[int, int]) -> _Network:
-    try:
-        import openvino
-    except ImportError as error:
-        raise UserError(f"{path} needs OpenVINO: pip install 'cion-jax[video]'") from error
+    openvino = packages.require("openvino")
     if not Path(path).is_file():
         raise UserError(f"weights={path} does not exist")
     core = openvino.Core()
@@ -182,6 +181,7 @@ def _network(path: str, wanted: tuple[int, int]) -> _Network:
         )
     model.reshape([-1, 3, *size] if channels_first else [-1, *size, 3])
     compiled = core.compile_model(model, "CPU")
+    signal_stack.enlarge()
 
     def run(images: np.ndarray) -> np.ndarray:
         given = images.transpose(0, 3, 1, 2) if channels_first else images

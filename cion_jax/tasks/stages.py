@@ -1,0 +1,49 @@
+"""Stages of a long computation: each one's arrays are kept whole, and reused when the same work is asked for again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cion_jax.core.files import atomic_file
+
+_KEY = "_fingerprint"
+
+
+class Stages:
+    """Results of stages in a folder, one .npz each.
+
+    A stage is known by its name and by everything it depends on: settings, and the fingerprints of the stages before.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]):
+        self._folder, self._say = Path(folder), say
+
+    def get(
+        self, name: str, depends: Any, compute: Callable[[], Mapping[str, np.ndarray]]
+    ) -> tuple[dict[str, np.ndarray], str]:
+        """The arrays of a stage, computed unless they are there, and their fingerprint."""
+        fingerprint = hashlib.sha256(json.dumps([name, depends], sort_keys=True).encode()).hexdigest()
+        file = self._folder / f"{name}.npz"
+        if (found := _read(file, fingerprint)) is not None:
+            self._say(f"{name}: done before, in {file}")
+            return found, fingerprint
+        self._say(f"{name} ...")
+        arrays = {key: np.asarray(value) for key, value in compute().items()}
+        with atomic_file(file) as partial, partial.open("wb") as opened:
+            np.savez(opened, **arrays, **{_KEY: np.array(fingerprint)})
+        return arrays, fingerprint
+
+
+def _read(file: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
+    """The arrays of a file if it is whole and of this work."""
+    try:
+        with np.load(file) as stored:
+            if _KEY not in stored or str(stored[_KEY]) != fingerprint:
+                return None
+            return {key: stored[key] for key in stored.files if key != _KEY}
+    except (OSError, ValueError, EOFError, KeyError):
+        return None
