@@ -68,7 +68,7 @@ def random_variables(name: str) -> dict:
         kind = path[-1].key
         normal = rng.standard_normal(leaf.shape, np.float32)
         if kind == "kernel":
-            return normal * np.float32(np.sqrt(1.4 / np.prod(leaf.shape[:-1])))
+            return normal * np.float32(np.sqrt(1.0 / np.prod(leaf.shape[:-1])))
         if kind in ("scale", "var", "temperature"):
             return np.float32(1) + np.float32(0.2) * np.abs(normal)
         return np.float32(0.1) * normal
