@@ -2,8 +2,8 @@
 
     python -m benchmarks.tracklet_truth --tracklets DIR --gt gt.txt [--same-person same_person.csv] --output truth.csv
 
-Boxes are matched one to one in every frame at an overlap of half or more; a crop without a match is of nobody (-1), as is
-one that the ground truth asks to ignore. `--config.truth=truth.csv` makes the task `denoise` measure every level by it.
+Boxes are matched one to one in every frame at an overlap of half or more; a crop without a match is of nobody (-1), as
+is one that the ground truth asks to ignore. `--config.truth=truth.csv` makes the task `denoise` measure every level.
 """
 
 import argparse
