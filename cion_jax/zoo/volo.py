@@ -186,6 +186,7 @@ class VOLO(nn.Module):
         x = transformer.PatchEmbed(narrow, 4, False, self.dtype, name="patch_embed")(images, train)
         for index in range(self.depths[0]):
             x = outlooker(narrow // HEAD_WIDTH, dtype=self.dtype, name=f"network_0_{index}")(x)
+            x = layers.apart_in_backward(x)
         x = Downsample(self.width, self.dtype, name="network_1")(x)
         table = self.param("pos_embed", layers.normal_002, (1, *NATIVE_GRID, self.width), jnp.float32)
         x += position_table(table, x.shape[1:3], images.shape[1:3]).astype(self.dtype)
@@ -193,6 +194,7 @@ class VOLO(nn.Module):
         for stage, depth in enumerate(self.depths[1:], start=2):
             for index in range(depth):
                 x = block(name=f"network_{stage}_{index}")(x, train)
+                x = layers.apart_in_backward(x)
         token = self.param("cls_token", layers.normal_002, (1, 1, self.width), jnp.float32)
         token = jnp.broadcast_to(token.astype(self.dtype), (x.shape[0], 1, self.width))
         for index in range(CLASS_BLOCKS):
