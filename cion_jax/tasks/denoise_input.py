@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ _UNKNOWN = -1
 _BLOCK_ROWS = 65_536
 
 
-class Images(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Images:
     """Images with features: those of a video side by side, by frame.
 
     Videos stand in the order in which they first come in the source; images of one frame by tracklet.
@@ -36,7 +38,6 @@ class Images(NamedTuple):
     about: dict[str, Any]
     fingerprint: str
 
-    # A NamedTuple's length would be that of its fields.
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -37,15 +37,17 @@ def actions(result: Result) -> np.ndarray:
 
 
 def _most_frequent(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The value >= 0 that most rows of a row's group have; -1 for rows of no group; int64 [n]."""
+    """The value >= 0 that most rows of a row's group have, the first of several; -1 for rows of no group; int64 [n]."""
     found = np.full(len(groups), -1)
     chosen = (groups >= 0) & (values >= 0)
     width = int(values.max(initial=0)) + 1
-    keys, count = np.unique(groups[chosen] * width + values[chosen], return_counts=True)
+    keys, first, count = np.unique(
+        groups[chosen] * width + values[chosen], return_index=True, return_counts=True
+    )
     group, value = np.divmod(keys, width)
     of_group = np.full(int(groups.max(initial=-1)) + 1, -1)
-    # The last one written stays: the most frequent one.
-    order = np.argsort(count, kind="stable")
+    # The last one written stays.
+    order = np.lexsort((-first, count))
     of_group[group[order]] = value[order]
     found[groups >= 0] = of_group[groups[groups >= 0]]
     return found

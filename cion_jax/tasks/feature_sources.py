@@ -4,8 +4,9 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,8 @@ from cion_jax.core.errors import UserError
 from cion_jax.tasks import feature_shards
 
 
-class Features(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Features:
     """Features as they stand in their file or folder.
 
     Attributes:
