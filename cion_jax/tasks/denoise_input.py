@@ -20,7 +20,8 @@ _BLOCK_ROWS = 65_536
 class Images:
     """Images with features: those of a video side by side, by frame.
 
-    Videos stand in the order in which they first come in the source; images of one frame by tracklet.
+    Videos stand in the order of their numbers, which is the order that the sliding range of level 3 goes by, and images
+    of one frame by tracklet: the order of rows in the source has no say.
 
     Attributes:
       features: [n, d], read by slices and row numbers; from files where they lie in shards.
@@ -193,8 +194,5 @@ def _id(found: Features, name: str) -> np.ndarray:
 
 
 def _order(columns: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
-    """Usable rows by video, in the order in which videos first come, by frame and by tracklet."""
-    video, frame, tracklet = (columns[name][usable] for name in ("video", "frame", "tracklet"))
-    _, first, number = np.unique(video, return_index=True, return_inverse=True)
-    # What is equal in all three stays in the order of rows.
-    return np.lexsort((tracklet, frame, np.argsort(np.argsort(first))[number]))
+    """Usable rows by video, frame and tracklet; what is equal in all three stays in the order of rows."""
+    return np.lexsort([columns[name][usable] for name in ("tracklet", "frame", "video")])

@@ -16,6 +16,10 @@ import pyarrow.parquet
 from cion_jax.core.errors import UserError
 from cion_jax.tasks import feature_shards
 
+_NUMBERS = ("identity", "tracklet", "video", "camera", "frame")
+# Whatever else is in a file stays there.
+_READ = {"features", "about", "path", *_NUMBERS, *(f"{name}s" for name in _NUMBERS)}
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -105,13 +109,13 @@ def _shards(source: str, path: Path) -> Features:
 def _npz(source: str, path: Path) -> Features:
     try:
         with np.load(path) as stored:
-            columns = {name: stored[name] for name in stored.files}
+            if "features" not in stored:
+                raise UserError(f"{source} has no array 'features'; it has {', '.join(stored.files) or 'none'}")
+            columns = {name: stored[name] for name in stored.files if name in _READ}
         about = json.loads(str(columns.pop("about", "{}")))
     # A damaged archive is a BadZipFile; a .npy under another name is no context.
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{source} cannot be read: {error}") from error
-    if "features" not in columns:
-        raise UserError(f"{source} has no array 'features'; it has {', '.join(columns) or 'none'}")
     features = columns.pop("features")
     usable = np.arange(len(features)) if features.ndim else np.zeros(0, np.int64)
     return Features(source, features, columns, usable, about, _fingerprint(path, [path]))
@@ -119,11 +123,12 @@ def _npz(source: str, path: Path) -> Features:
 
 def _parquet(source: str, path: Path) -> Features:
     try:
-        table = pyarrow.parquet.read_table(path)
+        names = pyarrow.parquet.read_schema(path).names
+        table = pyarrow.parquet.read_table(path, columns=[name for name in names if name in {"feature"} | _READ])
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{source} cannot be read: {error}") from error
     if "feature" not in table.column_names:
-        raise UserError(f"{source} has no column 'feature'; it has {', '.join(table.column_names)}")
+        raise UserError(f"{source} has no column 'feature'; it has {', '.join(names)}")
     features = _matrix(source, table["feature"])
     columns = {name: table[name].to_numpy() for name in table.column_names if name != "feature"}
     about = json.loads((table.schema.metadata or {}).get(b"cion_jax", b"{}"))

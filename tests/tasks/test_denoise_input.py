@@ -1,5 +1,7 @@
 """Images in the order that the levels take, truth beside them, and messages in the user's row numbers."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,8 +19,8 @@ COLUMNS = {
     "path": np.array(list("abcdefg")),
     "features": np.arange(1, 15, dtype=np.float32).reshape(7, 2),
 }
-# Video 7 comes first; in it frame 0 before 1, tracklet 3 before 5. In video 2 likewise.
-ORDER = [6, 4, 2, 0, 3, 1, 5]
+# Video 2 with frames 0 and 8, tracklet 3 before 9 in the latter; then video 7 likewise.
+ORDER = [3, 1, 5, 6, 4, 2, 0]
 
 
 def read(tmp_path, **changes):
@@ -26,16 +28,16 @@ def read(tmp_path, **changes):
     return denoise_input.read(save(tmp_path / "f.npz", columns))
 
 
-def test_videos_as_they_come_then_frames_then_tracklets(tmp_path):
+def test_videos_by_number_then_frames_then_tracklets(tmp_path):
     images = read(tmp_path)
-    assert images.rows.tolist() == ORDER and images.paths.tolist() == [*"gecadbf"]
+    assert images.rows.tolist() == ORDER and images.paths.tolist() == [*"dbfgeca"]
     for name in ("tracklet", "video", "frame", "identity"):
         assert images.columns[name].tolist() == COLUMNS[name][ORDER].tolist()
     assert images.columns["camera"].tolist() == [-1] * 7
     assert images.features.shape == (7, 2) and len(images) == len(images.features) == 7
     assert images.features.dtype == np.float32 and images.features.ndim == 2
-    np.testing.assert_array_equal(images.features[2:4], COLUMNS["features"][[2, 0]])
-    np.testing.assert_array_equal(images.features[np.array([5, 0])], COLUMNS["features"][[1, 6]])
+    np.testing.assert_array_equal(images.features[2:4], COLUMNS["features"][[5, 6]])
+    np.testing.assert_array_equal(images.features[np.array([5, 0])], COLUMNS["features"][[2, 3]])
 
 
 def test_what_is_in_order_is_read_where_it_lies(tmp_path):
@@ -65,8 +67,6 @@ def test_rows_in_another_order_are_those_rows(order, numbers, first, last):
 
 
 def test_the_fingerprint_is_of_ids_and_features_not_of_truth(tmp_path):
-    import os
-
     def mark(**changes):
         images_file = save(tmp_path / "f.npz", COLUMNS | changes)
         os.utime(images_file, ns=(1, 1))
@@ -123,7 +123,7 @@ def test_truth_from_the_column_or_a_table(tmp_path):
     assert true.tolist() == np.maximum(COLUMNS["identity"], -1)[ORDER].tolist()
     (tmp_path / "t.csv").write_text("identity,path,more\n4,a,x\n2,d,x\n9,elsewhere,x\n")
     true = denoise_input.read_truth(str(tmp_path / "t.csv"), images)
-    assert true.tolist() == [-1, -1, -1, 4, 2, -1, -1]
+    assert true.tolist() == [2, -1, -1, -1, -1, -1, 4]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_truth_from_the_column_or_a_table(tmp_path):
         ("path,who\na,1\n", r"must be a \.csv with columns path and identity.*'identity'"),
         ("path,identity\na,anna\n", "must be a .csv"),
         ("path,identity\na\n", "must be a .csv"),
-        ("path,identity\nx/a,1\n", "knows none of the images: their paths are like 'g'"),
+        ("path,identity\nx/a,1\n", "knows none of the images: their paths are like 'd'"),
         ("path,identity\na,-1\n", "knows none of the images"),
     ],
 )
