@@ -110,7 +110,9 @@ def _npz(source: str, path: Path) -> Features:
     try:
         with np.load(path) as stored:
             if "features" not in stored:
-                raise UserError(f"{source} has no array 'features'; it has {', '.join(stored.files) or 'none'}")
+                raise UserError(
+                    f"{source} has no array 'features'; it has {', '.join(stored.files) or 'none'}"
+                )
             columns = {name: stored[name] for name in stored.files if name in _READ}
         about = json.loads(str(columns.pop("about", "{}")))
     # A damaged archive is a BadZipFile; a .npy under another name is no context.
@@ -124,7 +126,9 @@ def _npz(source: str, path: Path) -> Features:
 def _parquet(source: str, path: Path) -> Features:
     try:
         names = pyarrow.parquet.read_schema(path).names
-        table = pyarrow.parquet.read_table(path, columns=[name for name in names if name in {"feature"} | _READ])
+        table = pyarrow.parquet.read_table(
+            path, columns=[name for name in names if name in {"feature"} | _READ]
+        )
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{source} cannot be read: {error}") from error
     if "feature" not in table.column_names:
