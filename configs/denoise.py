@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     c.sigma_cst = 0.0  # cosine distance; 0: the paper's 0.2 in mode paper, from the data in mode recommended
     c.sigma_drm = 0.0  # the same: the paper's is 0.18
     c.calibrate = "auto"  # thresholds from the data: yes, no, or auto: in mode recommended
-    c.labelled = ""  # features with identities by the same model: thresholds from them, whatever calibrate says
+    c.labelled = ""  # features with identities, by the same model: thresholds from them instead
     c.half_width = -1  # of level 3, in identities of level 2; 0: all pairs; -1: as the mode has it
 
     # Options of the levels. "" and -1: as the mode has them.
