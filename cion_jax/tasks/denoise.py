@@ -67,7 +67,8 @@ def _write(
     denoise_outputs.write(target, images, result, distance, say)
     if config.report:
         report = denoise_report.Report(images, settings, result, distance, true)
-        denoise_report.write(target, report, title=Path(config.source).stem, thumbnails=config.thumbnails)
+        title = Path(config.source).stem
+        denoise_report.write(target, report, title=title, thumbnails=config.thumbnails, watch=_watch)
         say(f"wrote {target / 'report.html'}")
     if true is not None:
         say(denoise_report.summary(result, true))

@@ -9,6 +9,7 @@ import numpy as np
 from cion_jax import denoise
 from cion_jax.core.errors import UserError
 from cion_jax.denoise import Result, Settings, near, rows, sums
+from cion_jax.denoise.watching import Watch, unwatched
 from cion_jax.evaluation import label_quality, label_report
 from cion_jax.tasks import denoise_outputs
 from cion_jax.tasks.denoise_input import Images
@@ -42,8 +43,8 @@ class Report(NamedTuple):
         return self.result.levels["finished"]
 
 
-def write(target: Path, report: Report, *, title: str, thumbnails: bool) -> None:
-    """Writes report.html and report.json."""
+def write(target: Path, report: Report, *, title: str, thumbnails: bool, watch: Watch = unwatched) -> None:
+    """Writes report.html and report.json; `watch` is told how far the measuring is."""
     images, settings, result = report.images, report.settings, report.result
     parts = result.levels["level 2"]
     total = sums.of_labels(images.features, parts, int(parts.max(initial=-1)) + 1)
@@ -52,7 +53,7 @@ def write(target: Path, report: Report, *, title: str, thumbnails: bool) -> None
     about = {name: str(value) for name, value in images.about.items() if name != "names"}
     run = label_report.Run(
         title=title,
-        levels=_levels(report),
+        levels=_levels(report, watch),
         sigma_cst=settings.sigma_cst,
         sigma_drm=settings.sigma_drm,
         videos=len(np.unique(images.columns["video"])),
@@ -81,30 +82,42 @@ def summary(result: Result, true: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def _levels(report: Report) -> list[label_report.Level]:
-    levels, before = [], None
-    for name, labels in report.result.levels.items():
-        levels.append(_level(report, name, labels, before))
-        before = labels
+def _levels(report: Report, watch: Watch = unwatched) -> list[label_report.Level]:
+    levels, before, noise = [], None, {}
+    with watch("measuring levels", len(report.result.levels), "levels") as counter:
+        for name, labels in report.result.levels.items():
+            # Passes that change nothing are not measured again.
+            if before is None or not np.array_equal(labels, before):
+                noise = _noise(report, labels)
+            levels.append(_level(report, name, labels, before, noise))
+            before = labels
+            counter.advance()
     return levels
 
 
-def _level(report: Report, name: str, labels: np.ndarray, before: np.ndarray | None) -> label_report.Level:
-    figures: dict = {}
-    if int(labels.max(initial=-1)) < _MOST_GROUPS:
-        sigmas = {"sigma_cst": report.settings.sigma_cst, "sigma_drm": report.settings.sigma_drm}
-        found = denoise.noise(report.images.features, labels, **sigmas)
-        figures = {
-            "consistency": found.consistency,
-            "discrimination": found.discrimination,
-            "noise": found.total,
-        }
+def _noise(report: Report, labels: np.ndarray) -> dict[str, float]:
+    """The noise of a level, unless it has too many groups."""
+    if int(labels.max(initial=-1)) >= _MOST_GROUPS:
+        return {}
+    sigmas = {"sigma_cst": report.settings.sigma_cst, "sigma_drm": report.settings.sigma_drm}
+    found = denoise.noise(report.images.features, labels, **sigmas)
+    return {
+        "consistency": found.consistency,
+        "discrimination": found.discrimination,
+        "noise": found.total,
+    }
+
+
+def _level(
+    report: Report, name: str, labels: np.ndarray, before: np.ndarray | None, noise: dict[str, float]
+) -> label_report.Level:
+    changes = {}
     if before is not None:
-        figures["moved"] = int(((labels >= 0) & (before < 0)).sum())
+        changes["moved"] = int(((labels >= 0) & (before < 0)).sum())
         both = (labels >= 0) & (before >= 0)
-        figures["merges"] = max(len(np.unique(before[both])) - len(np.unique(labels[both])), 0)
+        changes["merges"] = max(len(np.unique(before[both])) - len(np.unique(labels[both])), 0)
     quality = None if report.true is None else label_quality(labels, report.true)
-    return label_report.Level.of(_NAMES[name], labels, before, quality=quality, **figures)
+    return label_report.Level.of(_NAMES[name], labels, before, quality=quality, **noise, **changes)
 
 
 def _of_parts(parts: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -119,25 +132,30 @@ def _galleries(
     report: Report, total: np.ndarray, identity: np.ndarray, between: label_report.Between
 ) -> list[label_report.Gallery]:
     """What to look at, from sums [parts, d] and identities [parts] of level 3."""
-    images, result, final = report.images, report.result, report.finished
+    result, final = report.result, report.finished
     links = result.links if len(result.links) else _spanning_links(total, identity)
     linked = label_report.Links(links[:, 0], links[:, 1], near.distances(total, links[:, 0], links[:, 1]))
-    centre = sums.of_labels(images.features, final, int(final.max(initial=-1)) + 1)
-    sizes = np.bincount(final[final >= 0], minlength=len(centre))
     return label_report.galleries(
         label_report.Denoised(
             tracklets=result.levels["tracklets"],
-            videos=images.columns["video"],
+            videos=report.images.columns["video"],
             placed=_placed(result, denoise_outputs.actions(result)),
             parts=result.levels["level 2"],
             labels=final,
             distances=report.distance.astype(np.float64),
             linked=linked,
             missed=between.missed,
-            looseness=1 - np.linalg.norm(centre, axis=1) / np.maximum(sizes, 1),
+            looseness=_looseness(final, report.distance),
             true=report.true,
         )
     )
+
+
+def _looseness(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """1 - |sum of unit features| / images of every identity: the mean distance of its images to their mean."""
+    kept = labels >= 0
+    sizes = np.bincount(labels[kept])
+    return np.bincount(labels[kept], weights=distance[kept]) / np.maximum(sizes, 1)
 
 
 def _placed(result: Result, actions: np.ndarray) -> np.ndarray:

@@ -146,3 +146,13 @@ def test_the_summary_has_a_line_a_level(images):
     assert len(lines) == 1 + len(report.result.levels) and lines[-1].startswith("finished")
     quality = label_quality(report.result.labels, report.true)
     assert f"{quality['pair_f']:.3f}" in lines[-1] and f"{quality['identities']:,}" in lines[-1]
+
+
+def test_looseness_is_what_the_report_says_it_is(images):
+    report = report_of(images, denoise.paper(), truth=False)
+    found = denoise_report._looseness(report.finished, report.distance)
+    unit = images.features / np.linalg.norm(images.features, axis=1, keepdims=True)
+    for name, loose in enumerate(found):
+        mine = unit[report.finished == name]
+        assert loose == pytest.approx(1 - np.linalg.norm(mine.sum(axis=0)) / len(mine), abs=1e-5)
+    assert denoise_report._looseness(np.full(3, -1), np.ones(3)).tolist() == []
