@@ -254,3 +254,19 @@ def test_guards_warn(columns, run, tmp_path):
     assert "level_3: done before" in said and "warning: 1 identities" in said, (
         "a warning is kept with its stage"
     )
+
+
+def test_nothing_left_is_a_result_too(source, run, tmp_path):
+    found, said = run(source, mode="paper", options__min_images=10**6, truth="identity")
+    assert set(found["identity"]) == {-1} and set(found["action"]) == {"removed"}
+    assert "0 of 1,370 images in 0 identities" in said
+    assert json.loads((tmp_path / "out/annos.json").read_text()) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("mode", ["paper", "recommended"])
+def test_the_smallest_sources(columns, run, tmp_path, count, mode):
+    few = save(tmp_path / "f.npz", {name: column[:count] for name, column in columns.items()})
+    found, _ = run(few, mode=mode, calibrate="no", truth="identity")
+    assert len(found["identity"]) == count and found["identity"][0] == 0
+    assert (tmp_path / "out/report.html").is_file()
