@@ -85,6 +85,7 @@ def _levels(config: ConfigDict, images: Images, settings: denoise.Settings, stag
 
 
 def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) -> denoise.Result:
+    """Every stage depends on the features, the settings it looks at, and the stage before it."""
     moment = None
     if settings.needs_frames:
         denoise_input.require_frames(images, "cannot_link")
