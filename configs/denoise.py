@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     c.sigma_cst = 0.0  # cosine distance; 0: the paper's 0.2 in mode paper, from the data in mode recommended
     c.sigma_drm = 0.0  # the same: the paper's is 0.18
     c.calibrate = "auto"  # thresholds from the data: yes, no, or auto: in mode recommended
-    c.labelled = ""  # features of labelled images by the same model: thresholds from them instead
+    c.labelled = ""  # features with identities, by the same model: thresholds from them instead
     c.half_width = -1  # of level 3, in identities of level 2; 0: all pairs; -1: as the mode has it
 
     # Options of the levels. "" and -1: as the mode has them.
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
 
     c.subsample = ConfigDict()
     c.subsample.identities = 0  # so many whole identities drawn at random at the end; 0: all
-    c.subsample.images = 0  # whole identities at random until there are so many images; 0: all
+    c.subsample.images = 0  # whole identities at random, no more images than this; 0: all
     c.subsample.seed = 0  # of the draw
 
     c.records = False  # also write the images with their new identities as records, ready for pretrain

@@ -4,7 +4,7 @@ import io
 import re
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 try:
     import simplejpeg
@@ -55,4 +55,9 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             return np.array(image.convert("RGB"))
     except Exception as error:  # Pillow's parsers raise nearly anything on bytes that are not theirs
-        raise ValueError(f"not a readable JPEG: {error}") from error
+        raise ValueError(f"not a readable JPEG: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What Pillow says of bytes, without the address of the object they were in: the same for the same bytes."""
+    return "no known format" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -70,7 +70,7 @@ def _upright(data: bytes) -> tuple[Image.Image, bool]:
             orientation = header.getexif().get(_ORIENTATION_TAG, 1)
             image = None if is_jpeg else Image.fromarray(_rgb(header))
     except Exception as error:  # Pillow's parsers raise nearly anything on malformed files
-        raise ValueError(f"not a readable image: {error}") from error
+        raise ValueError(f"not a readable image: {decode.reason(error)}") from error
     if is_jpeg:
         image = Image.fromarray(decode.decode_jpeg(data))
     is_turned = orientation in _UPRIGHT

@@ -12,6 +12,7 @@ import numpy as np
 
 from cion_jax.denoise import near, rows
 from cion_jax.denoise.closure import Components
+from cion_jax.denoise.watching import Watch, unwatched
 
 # Pairs up to this multiple of sigma are candidates: a group's direction moves as it grows, which brings some of them
 # within sigma that were not.
@@ -25,6 +26,8 @@ def merge_closest(
     ends: np.ndarray,
     moments: Sequence[np.ndarray] | None = None,
     loose: float = LOOSE,
+    watch: Watch = unwatched,
+    label: str = "comparing",
 ) -> np.ndarray:
     """Identities of groups, by merging the closest pair while it is within sigma.
 
@@ -35,11 +38,13 @@ def merge_closest(
       moments: for each group the ids (of a video and a frame) at which it was seen; groups that share one are never
         merged. None: nothing forbids.
       loose: candidates are the pairs within loose * sigma, at least sigma.
+      watch, label: who is told how far it is, and under which name.
 
     Returns:
       int64 [t]: identities numbered by their first group. Of equally close pairs the earlier is merged first.
     """
-    pairs = [np.stack(found) for found in near.near_pairs(sums, ends, max(loose, 1.0) * sigma)]
+    reach = max(loose, 1.0) * sigma
+    pairs = [np.stack(found) for found in near.near_pairs(sums, ends, reach, watch=watch, label=label)]
     i, j = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), np.int64)
     components = Components(len(sums))
     components.link(i, j)
@@ -49,14 +54,20 @@ def merge_closest(
     starts = np.searchsorted(component[members], np.arange(component.max(initial=-1) + 2))
     edges = np.argsort(component[i], kind="stable")
     edge_starts = np.searchsorted(component[i][edges], np.arange(component.max(initial=-1) + 2))
-    for number in np.flatnonzero(np.diff(edge_starts)):
-        inside = members[starts[number] : starts[number + 1]]
-        links = edges[edge_starts[number] : edge_starts[number + 1]]
-        seen = [set(moments[k].tolist()) for k in inside] if moments is not None else None
-        a, b = _merge(
-            sums[inside], np.searchsorted(inside, i[links]), np.searchsorted(inside, j[links]), sigma, seen
-        )
-        merged.link(inside[a], inside[b])
+    with watch(f"{label}, merging", len(i), "pairs") as counter:
+        for number in np.flatnonzero(np.diff(edge_starts)):
+            inside = members[starts[number] : starts[number + 1]]
+            links = edges[edge_starts[number] : edge_starts[number + 1]]
+            seen = [set(moments[k].tolist()) for k in inside] if moments is not None else None
+            a, b = _merge(
+                sums[inside],
+                np.searchsorted(inside, i[links]),
+                np.searchsorted(inside, j[links]),
+                sigma,
+                seen,
+            )
+            merged.link(inside[a], inside[b])
+            counter.advance(len(links))
     return merged.labels()
 
 

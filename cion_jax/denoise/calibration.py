@@ -28,6 +28,7 @@ _FAR = 0.05  # share of pairs of different people beyond which distances are not
 _BIN, _SMOOTH = 0.005, 0.02  # of the histogram of distances, and the standard deviation it is smoothed by
 _EMPTY = 0.01  # of the density of the hump: places this little above the emptiest are as empty
 _DOUBLE = 1.5  # times the distance of the hump: tracklets nearer than this in one frame are one person twice
+_PAIR_ROWS = 512  # identities compared with all others at a time
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
 
 
@@ -104,7 +105,7 @@ def calibrate(
 
 
 def calibrate_labelled(
-    features: np.ndarray, identities: np.ndarray, *, false_links: float = 1e-5, limit: int = 20_000
+    features: np.ndarray, identities: np.ndarray, *, false_links: float = 1e-5, limit: int = 10_000
 ) -> Calibration:
     """Thresholds from labelled images of the same extractor.
 
@@ -130,8 +131,7 @@ def calibrate_labelled(
     _enough(len(inside), MIN_PAIRS)
     total = np.zeros((len(starts) - 1, unit.shape[1]))
     sums.add(total, unit, group)
-    first, second = np.triu_indices(len(total), 1)
-    apart = np.sort(near.distances(total, first, second))
+    apart = np.sort(_all_pairs(total))
     _enough(MIN_TRACKLETS, len(apart))
     inside_all = np.concatenate(inside)
     return Calibration(
@@ -142,6 +142,16 @@ def calibrate_labelled(
         inside_all,
         apart,
     )
+
+
+def _all_pairs(total: np.ndarray) -> np.ndarray:
+    """Distances of all pairs i < j of sums [t, d], some rows of them at a time; float64 [t (t - 1) / 2]."""
+    unit = rows.unit_or_zero(total)
+    found = [np.zeros(0)]
+    for first in range(0, len(unit), _PAIR_ROWS):
+        block = 1 - unit[first : first + _PAIR_ROWS] @ unit[first:].T
+        found.append(block[np.triu(np.ones(block.shape, bool), 1)])
+    return np.concatenate(found)
 
 
 def _sample(groups: ragged.Tracklets) -> np.ndarray:

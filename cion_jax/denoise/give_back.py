@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import near, rows
+from cion_jax.denoise.watching import Watch, unwatched
 
 _SIDE = 1024  # images and identities of a tile
 _CANDIDATES = 8  # nearest identities of an image that are tried when it was seen beside some of them
@@ -19,6 +20,7 @@ def give_back(
     sigma: float,
     *,
     moment: np.ndarray | None = None,
+    watch: Watch = unwatched,
 ) -> np.ndarray:
     """Labels with rejected images given to identities.
 
@@ -31,6 +33,7 @@ def give_back(
       sums: float64 [k, d], sums of the unit features of the identities 0..k-1; they stay as they are.
       sigma: cosine distance below which an image is taken.
       moment: int64 [n], one id for every video and frame; None: nothing forbids.
+      watch: who is told how far it is.
 
     Returns:
       int64 [n].
@@ -38,7 +41,7 @@ def give_back(
     out = np.flatnonzero(labels < 0)
     if not len(out) or not len(sums):
         return labels.copy()
-    distance, identity = nearest(features, out, sums)
+    distance, identity = nearest(features, out, sums, watch=watch)
     taken = (
         set()
         if moment is None
@@ -58,21 +61,28 @@ def give_back(
 
 
 def nearest(
-    features: np.ndarray, chosen: np.ndarray, sums: np.ndarray, count: int = _CANDIDATES
+    features: np.ndarray,
+    chosen: np.ndarray,
+    sums: np.ndarray,
+    count: int = _CANDIDATES,
+    *,
+    watch: Watch = unwatched,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest sums of chosen rows: cosine distances float64 [c, count], ascending, and which int64 [c, count]."""
     count = min(count, len(sums))
     distance, place = np.zeros((len(chosen), count)), np.zeros((len(chosen), count), np.int64)
-    for start in range(0, len(chosen), _SIDE):
-        part = chosen[start : start + _SIDE]
-        unit = rows.unit(features[part], names=part)
-        found = _candidates(unit, sums, count)
-        exact = 1 - np.einsum(
-            "nd,nkd->nk", unit, rows.unit_or_zero(sums[found.ravel()]).reshape(*found.shape, -1)
-        )
-        order = np.lexsort((found, exact))
-        distance[start : start + len(part)] = np.take_along_axis(exact, order, axis=1)
-        place[start : start + len(part)] = np.take_along_axis(found, order, axis=1)
+    with watch("giving back", len(chosen), "images") as counter:
+        for start in range(0, len(chosen), _SIDE):
+            part = chosen[start : start + _SIDE]
+            unit = rows.unit(features[part], names=part)
+            found = _candidates(unit, sums, count)
+            exact = 1 - np.einsum(
+                "nd,nkd->nk", unit, rows.unit_or_zero(sums[found.ravel()]).reshape(*found.shape, -1)
+            )
+            order = np.lexsort((found, exact))
+            distance[start : start + len(part)] = np.take_along_axis(exact, order, axis=1)
+            place[start : start + len(part)] = np.take_along_axis(found, order, axis=1)
+            counter.advance(len(part))
     return distance, place
 
 

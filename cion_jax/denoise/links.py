@@ -11,6 +11,7 @@ import numpy as np
 
 from cion_jax.denoise import agglomerate, near, rows
 from cion_jax.denoise.closure import Components
+from cion_jax.denoise.watching import Watch, unwatched
 
 
 class Linked(NamedTuple):
@@ -30,6 +31,8 @@ def close_over(
     max_share: float = 1.0,
     max_radius: float = 2.0,
     moments: list[np.ndarray] | None = None,
+    watch: Watch = unwatched,
+    label: str = "comparing",
 ) -> Linked:
     """The closure of "within sigma", as level 3 has it, with its options.
 
@@ -40,8 +43,10 @@ def close_over(
       max_radius: so are those with a group further than this from their mean, in cosine distance.
       moments: for each group the ids (of a video and a frame) at which it was seen; groups that share one are not
         linked directly, though others may still join them.
+      watch, label: who is told how far it is, and under which name.
     """
-    pairs = [np.stack(found, axis=1) for found in near.near_pairs(sums, ends, sigma)]
+    found = near.near_pairs(sums, ends, sigma, watch=watch, label=label)
+    pairs = [np.stack(some, axis=1) for some in found]
     links = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
     if moments is not None:
         apart = [not np.isin(moments[i], moments[j]).any() for i, j in links]

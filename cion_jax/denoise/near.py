@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import rows
+from cion_jax.denoise.watching import Watch, unwatched
 
 MARGIN = 1e-5  # what float32 may be wrong by: decisions closer than this are retaken in float64
 _NARROW, _WIDE = 512, 2048  # rows and columns of a tile; narrow ones waste less where the band is narrow
@@ -16,7 +17,12 @@ _CACHED = 8  # blocks kept on a device: a band of 1,000 needs three of them agai
 
 
 def near_pairs(
-    vectors: np.ndarray, ends: np.ndarray, sigma: float
+    vectors: np.ndarray,
+    ends: np.ndarray,
+    sigma: float,
+    *,
+    watch: Watch = unwatched,
+    label: str = "comparing",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pairs i < j < ends[i] with 1 - cos(vectors[i], vectors[j]) <= sigma.
 
@@ -24,6 +30,7 @@ def near_pairs(
       vectors: floating point [t, d] of any length, read block by block; zero vectors are at distance 1.
       ends: int64 [t], not decreasing: how far each row is compared.
       sigma: cosine distance.
+      watch, label: who is told of finished tiles, and under which name.
 
     Yields:
       (i, j): int64 [pairs] each; every pair once, in no order to rely on. Which pairs there are does not depend on
@@ -33,18 +40,20 @@ def near_pairs(
     side = min(side, max(8, 1 << (len(vectors) - 1).bit_length())) if len(vectors) else side
     blocks = _Blocks(vectors, side)
     pending: collections.deque = collections.deque()
-    for row, column, device in _tiles(ends, side):
-        limit = np.zeros(side, np.int32)
-        part = ends[row * side : (row + 1) * side] - column * side
-        limit[: len(part)] = np.clip(part, 0, side)
-        tile = _tile(
-            blocks.get(row, device), blocks.get(column, device), limit, np.float32(sigma), row == column
-        )
-        pending.append((row * side, column * side, *tile))
-        if len(pending) > _AHEAD * jax.local_device_count():
+    with watch(label, sum(1 for _ in _tiles(ends, side)), "tiles") as counter:
+        for row, column, device in _tiles(ends, side):
+            limit = np.zeros(side, np.int32)
+            part = ends[row * side : (row + 1) * side] - column * side
+            limit[: len(part)] = np.clip(part, 0, side)
+            tile = _tile(
+                blocks.get(row, device), blocks.get(column, device), limit, np.float32(sigma), row == column
+            )
+            pending.append((row * side, column * side, *tile))
+            counter.advance()
+            if len(pending) > _AHEAD * jax.local_device_count():
+                yield _collect(vectors, sigma, *pending.popleft())
+        while pending:
             yield _collect(vectors, sigma, *pending.popleft())
-    while pending:
-        yield _collect(vectors, sigma, *pending.popleft())
 
 
 def distances(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from cion_jax.denoise import frames as seen
 from cion_jax.denoise.settings import Settings
 from cion_jax.denoise.single_tracklet import keep_rows
 from cion_jax.denoise.single_video import clean, labels_of
+from cion_jax.denoise.watching import Watch, unwatched
 
 
 class Result(NamedTuple):
@@ -75,49 +76,61 @@ def within_videos(
     videos: np.ndarray,
     moment: np.ndarray | None,
     settings: Settings,
+    *,
+    watch: Watch = unwatched,
 ) -> Within:
-    """Levels 1 and 2."""
+    """Levels 1 and 2; arguments as for `run`, with `moment` from `frames.moments` where frames are used."""
     tracklets = rows.checked_ids("tracklets", tracklets, len(features))
     videos = rows.checked_ids("videos", videos, len(features))
     groups = ragged.group(tracklets, videos)
     levels = {"tracklets": groups.of_row}
     if settings.split:
-        tracklets = split.split_tracklets(features, groups, settings.sigma_drm)
+        tracklets = split.split_tracklets(features, groups, settings.sigma_drm, watch=watch)
         groups = ragged.group(tracklets, videos)
         levels["split"] = groups.of_row
-    cleaned = clean(features, groups, settings.sigma_cst)
+    cleaned = clean(features, groups, settings.sigma_cst, watch=watch)
     levels["level 1"] = rows.first_appearance(np.where(cleaned.keep, groups.of_row, -1))
     tracklet, total, video = cleaned.tracklet, cleaned.sums, groups.video
     if settings.rebirth:
-        tracklet, total, video = _reborn(features, videos, tracklet, total, video, settings)
+        tracklet, total, video = _reborn(features, videos, tracklet, total, video, settings, watch)
     ends = np.searchsorted(video, video, side="right")
-    identity = _merge(total, ends, tracklet, moment, settings).identities
+    identity = _merge(total, ends, tracklet, moment, settings, watch, "level 2").identities
     labels = labels_of(tracklet, identity)
     levels["level 2"] = labels
     return Within(labels, _sums_of(labels, tracklet, total), levels)
 
 
 def across_videos(
-    labels: np.ndarray, total: np.ndarray, moment: np.ndarray | None, settings: Settings
+    labels: np.ndarray,
+    total: np.ndarray,
+    moment: np.ndarray | None,
+    settings: Settings,
+    *,
+    watch: Watch = unwatched,
 ) -> Across:
     """Level 3 on identities of level 2: labels [n], their sums [identities, d]."""
     width = len(total) if settings.half_width is None else settings.half_width
     ends = np.minimum(np.arange(len(total)) + width + 1, len(total))
-    merged = _merge(total, ends, labels, moment, settings)
+    merged = _merge(total, ends, labels, moment, settings, watch, "level 3")
     labels = labels_of(labels, merged.identities)
     return Across(labels, {"level 3": labels}, merged.links, merged.warnings)
 
 
 def finish(
-    features: np.ndarray, labels: np.ndarray, moment: np.ndarray | None, settings: Settings
+    features: np.ndarray,
+    labels: np.ndarray,
+    moment: np.ndarray | None,
+    settings: Settings,
+    *,
+    watch: Watch = unwatched,
 ) -> np.ndarray:
     """The passes over finished identities."""
     if settings.second_look:
-        labels = np.where(_consistent(features, labels, settings.sigma_cst), labels, -1)
+        labels = np.where(_consistent(features, labels, settings.sigma_cst, watch), labels, -1)
     if settings.give_back:
         labels = rows.first_appearance(labels)
         total = sums.of_labels(features, labels, int(labels.max(initial=-1)) + 1)
-        labels = give_back.give_back(features, labels, total, settings.sigma_drm, moment=moment)
+        labels = give_back.give_back(features, labels, total, settings.sigma_drm, moment=moment, watch=watch)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     large = (labels >= 0) & (sizes[np.maximum(labels, 0)] >= settings.min_images)
     return rows.first_appearance(np.where(large, labels, -1))
@@ -132,12 +145,20 @@ def _moments(videos, frames, count: int, settings: Settings) -> np.ndarray | Non
 
 
 def _merge(
-    total: np.ndarray, ends: np.ndarray, group: np.ndarray, moment: np.ndarray | None, settings: Settings
+    total: np.ndarray,
+    ends: np.ndarray,
+    group: np.ndarray,
+    moment: np.ndarray | None,
+    settings: Settings,
+    watch: Watch,
+    label: str,
 ) -> links.Linked:
     """Merges groups [n] of rows with sums [t, d] in the way the settings say."""
     moments = None if moment is None else seen.of_groups(moment, group, len(total))
     if settings.merging == "agglomerative":
-        identities = agglomerate.merge_closest(total, settings.sigma_drm, ends=ends, moments=moments)
+        identities = agglomerate.merge_closest(
+            total, settings.sigma_drm, ends=ends, moments=moments, watch=watch, label=label
+        )
         return links.Linked(identities, np.zeros((0, 2), np.int64), [])
     return links.close_over(
         total,
@@ -147,13 +168,17 @@ def _merge(
         max_share=settings.max_share,
         max_radius=settings.max_radius,
         moments=moments,
+        watch=watch,
+        label=label,
     )
 
 
-def _reborn(features, videos, tracklet, total, video, settings: Settings):
+def _reborn(features, videos, tracklet, total, video, settings: Settings, watch: Watch):
     """Tracklets with those made of rejected images, in the order of videos again."""
     out = np.flatnonzero(tracklet < 0)
-    group = rebirth.new_tracklets(features, out, videos, settings.sigma_cst, min_images=settings.rebirth)
+    group = rebirth.new_tracklets(
+        features, out, videos, settings.sigma_cst, min_images=settings.rebirth, watch=watch
+    )
     count = int(group.max(initial=-1)) + 1
     if count == 0:
         return tracklet, total, video
@@ -183,13 +208,15 @@ def _sums_of(labels: np.ndarray, tracklet: np.ndarray, total: np.ndarray) -> np.
     return merged
 
 
-def _consistent(features: np.ndarray, labels: np.ndarray, sigma_cst: float) -> np.ndarray:
+def _consistent(features: np.ndarray, labels: np.ndarray, sigma_cst: float, watch: Watch) -> np.ndarray:
     """Level 1 on identities: bool [n], True for rows without a label too."""
     keep = np.ones(len(labels), bool)
     groups = ragged.group(labels[labels >= 0])
     inside = np.flatnonzero(labels >= 0)
-    for first, last in ragged.chunks(groups.starts):
-        part = inside[groups.rows[groups.starts[first] : groups.starts[last]]]
-        starts = groups.starts[first : last + 1] - groups.starts[first]
-        keep[part] = keep_rows(rows.unit(features[part], names=part), starts, sigma_cst)
+    with watch("second look", len(inside), "images") as counter:
+        for first, last in ragged.chunks(groups.starts):
+            part = inside[groups.rows[groups.starts[first] : groups.starts[last]]]
+            starts = groups.starts[first : last + 1] - groups.starts[first]
+            keep[part] = keep_rows(rows.unit(features[part], names=part), starts, sigma_cst)
+            counter.advance(len(part))
     return keep

@@ -8,10 +8,17 @@ import numpy as np
 
 from cion_jax.denoise import near, rows
 from cion_jax.denoise.closure import Components
+from cion_jax.denoise.watching import Watch, unwatched
 
 
 def new_tracklets(
-    features: np.ndarray, out: np.ndarray, videos: np.ndarray, sigma: float, *, min_images: int = 3
+    features: np.ndarray,
+    out: np.ndarray,
+    videos: np.ndarray,
+    sigma: float,
+    *,
+    min_images: int = 3,
+    watch: Watch = unwatched,
 ) -> np.ndarray:
     """Groups among rejected images.
 
@@ -21,6 +28,7 @@ def new_tracklets(
       videos: int64 [n], the rows of a video side by side.
       sigma: images within this cosine distance are linked, inside one video.
       min_images: smaller groups are left out.
+      watch: who is told how far it is.
 
     Returns:
       int64 [e]: groups numbered from 0 by first appearance, -1 for images left out.
@@ -33,7 +41,7 @@ def new_tracklets(
     stops = np.concatenate([changes, [len(out)]])
     ends = stops[np.searchsorted(stops, np.arange(len(out)), side="right")]
     components = Components(len(out))
-    for i, j in near.near_pairs(unit, ends, sigma):
+    for i, j in near.near_pairs(unit, ends, sigma, watch=watch, label="rebirth"):
         components.link(i, j)
     group = components.labels()
     return rows.first_appearance(np.where(np.bincount(group)[group] >= min_images, group, -1))

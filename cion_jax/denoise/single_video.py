@@ -9,6 +9,7 @@ from cion_jax.denoise.closure import Components
 from cion_jax.denoise.ragged import Tracklets
 from cion_jax.denoise.reallocate import nearest_tracklet
 from cion_jax.denoise.single_tracklet import keep_rows
+from cion_jax.denoise.watching import Watch, unwatched
 
 
 class Cleaned(NamedTuple):
@@ -62,7 +63,7 @@ def grouped(features: np.ndarray, tracklets: np.ndarray, videos: np.ndarray) -> 
     return ragged.group(tracklets, rows.checked_ids("videos", videos, len(features)))
 
 
-def clean(features: np.ndarray, groups: Tracklets, sigma_cst: float) -> Cleaned:
+def clean(features: np.ndarray, groups: Tracklets, sigma_cst: float, *, watch: Watch = unwatched) -> Cleaned:
     """Level 1 and reallocation, some 65,536 rows of whole videos at a time."""
     count = len(groups)
     keep = np.ones(len(features), bool)
@@ -70,17 +71,19 @@ def clean(features: np.ndarray, groups: Tracklets, sigma_cst: float) -> Cleaned:
     total = np.zeros((count, features.shape[1]))
     video_starts = np.concatenate([np.flatnonzero(np.diff(groups.video, prepend=-1)), [count]])
     row_starts = groups.starts[video_starts]
-    for first, last in ragged.chunks(row_starts):
-        # The rows of a video are side by side, so whole videos are a slice of rows as well as of tracklets.
-        part = slice(row_starts[first], row_starts[last])
-        low, high = video_starts[first], video_starts[last]
-        keep[part], tracklet[part], total[low:high] = _clean(
-            rows.unit(features[part], first_row=int(part.start)),
-            groups.of_row[part] - low,
-            groups.video[low:high],
-            sigma_cst,
-        )
-        tracklet[part] += np.where(tracklet[part] >= 0, low, 0)
+    with watch("levels 1 and 2", len(features), "images") as counter:
+        for first, last in ragged.chunks(row_starts):
+            # The rows of a video are side by side, so whole videos are a slice of rows as well as of tracklets.
+            part = slice(row_starts[first], row_starts[last])
+            low, high = video_starts[first], video_starts[last]
+            keep[part], tracklet[part], total[low:high] = _clean(
+                rows.unit(features[part], first_row=int(part.start)),
+                groups.of_row[part] - low,
+                groups.video[low:high],
+                sigma_cst,
+            )
+            tracklet[part] += np.where(tracklet[part] >= 0, low, 0)
+            counter.advance(int(part.stop - part.start))
     return Cleaned(keep, tracklet, total)
 
 

@@ -8,12 +8,15 @@ import numpy as np
 
 from cion_jax.denoise import rows
 from cion_jax.denoise.ragged import Tracklets
+from cion_jax.denoise.watching import Watch, unwatched
 
 SHORTEST = 3  # images of a part
 _WINDOWS = (3, 6, 12)  # images on either side that are compared: few for short visits, more against noise
 
 
-def split_tracklets(features: np.ndarray, groups: Tracklets, sigma: float) -> np.ndarray:
+def split_tracklets(
+    features: np.ndarray, groups: Tracklets, sigma: float, *, watch: Watch = unwatched
+) -> np.ndarray:
     """Cuts tracklets where the images before differ from those after.
 
     The means of the 3, then 6, then 12 images on either side of every place are compared. The place where they are
@@ -24,17 +27,21 @@ def split_tracklets(features: np.ndarray, groups: Tracklets, sigma: float) -> np
       features: floating point [n, d].
       groups: the tracklets, rows in the order of frames.
       sigma: cosine distance between two means from which on a tracklet is cut.
+      watch: who is told how far it is.
 
     Returns:
       int64 [n]: new tracklets, numbered in the order of the old ones and of time within them.
     """
     part_of_row = np.zeros(len(features), np.int64)
     parts = np.zeros(len(groups), np.int64)
-    for k in np.flatnonzero(groups.sizes >= 2 * SHORTEST):
-        members = groups.rows[groups.starts[k] : groups.starts[k + 1]]
-        cuts = _cuts(rows.unit(features[members], names=members), sigma)
-        part_of_row[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")
-        parts[k] = len(cuts)
+    long = np.flatnonzero(groups.sizes >= 2 * SHORTEST)
+    with watch("cutting at switches", len(long), "tracklets") as counter:
+        for k in long:
+            members = groups.rows[groups.starts[k] : groups.starts[k + 1]]
+            cuts = _cuts(rows.unit(features[members], names=members), sigma)
+            part_of_row[members] = np.searchsorted(cuts, np.arange(len(members)), side="right")
+            parts[k] = len(cuts)
+            counter.advance()
     first = np.concatenate([[0], np.cumsum(parts + 1)])[:-1]
     return first[groups.of_row] + part_of_row
 

@@ -4,23 +4,23 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax import denoise
-from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
+from cion_jax.core.progress import Progress
 from cion_jax.denoise import progressive
-from cion_jax.denoise.settings import MERGING
-from cion_jax.tasks import denoise_input, denoise_outputs, denoise_report
+from cion_jax.tasks import denoise_input, denoise_outputs, denoise_report, denoise_settings
 from cion_jax.tasks.denoise_input import Images
 from cion_jax.tasks.outputs import Speaker
 from cion_jax.tasks.stages import Stages
 
-MODES = {"paper": denoise.paper, "recommended": denoise.recommended}
-_SWITCHES = ("cannot_link", "split", "second_look", "give_back")
-_NUMBERS = ("rebirth", "mutual", "max_share", "max_radius", "min_images")
+# Of the stages: raise it when the same features and settings give other arrays.
+VERSION = 1
+# What a stage does not look at, so that it is kept when only that changes.
+_OF_FINISH = ("second_look", "give_back", "min_images")
+_OF_LEVEL_3 = ("half_width", *_OF_FINISH)
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -32,129 +32,94 @@ def run(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: settings or features that cannot be used; see the message.
     """
-    _check(config)
+    denoise_settings.check(config)
     say = Speaker()
     target = Path(config.target).expanduser() if config.target else workdir / "denoised"
     images = denoise_input.read(config.source)
-    if not len(images):
-        raise UserError(f"source={config.source} holds no image with features")
     true = denoise_input.read_truth(config.truth, images)
-    stages = Stages(target / "stages", say)
+    if config.records:
+        denoise_outputs.source_of(images)  # told before hours of work, not after
     videos, tracklets = (len(np.unique(images.columns[name])) for name in ("video", "tracklet"))
     say(f"{len(images):,} images in {tracklets:,} tracklet numbers of {videos:,} videos")
-    try:
-        settings = _settings(config, images, stages, say)
-        say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
-        result = _levels(images, settings, stages)
-    except ValueError as error:
-        raise UserError(f"{config.source}: {error}") from error
-    result = denoise_outputs.subsampled(result, config.subsample)
+    stages = Stages(target / "stages", VERSION, say)
+    settings = denoise_settings.settings(config, images, stages, say)
+    say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
+    result = _levels(config, images, settings, stages)
     for warning in result.warnings:
         say(f"warning: {warning}")
-    write_json(target / "settings.json", dataclasses.asdict(settings) | {"source": config.source})
-    denoise_outputs.write(target, images, result, say)
-    if config.records:
-        denoise_outputs.write_records(target / "records", images, result, say)
+    about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
+    write_json(target / "settings.json", dataclasses.asdict(settings) | about)
+    _write(config, target, images, settings, result, true, say)
+
+
+def _write(
+    config: ConfigDict,
+    target: Path,
+    images: Images,
+    settings: denoise.Settings,
+    result: denoise.Result,
+    true: np.ndarray | None,
+    say: Callable[[str], None],
+) -> None:
+    """All outputs; each is whole or absent, and all are written anew except records."""
+    distance = denoise_outputs.distances(images, result, watch=_watch)
+    result = denoise_outputs.subsampled(result, config.subsample)
+    denoise_outputs.write(target, images, result, distance, say)
     if config.report:
-        denoise_report.write(
-            target,
-            images,
-            settings,
-            result,
-            true,
-            title=Path(config.source).stem,
-            thumbnails=config.thumbnails,
-        )
+        report = denoise_report.Report(images, settings, result, distance, true)
+        title = Path(config.source).stem
+        denoise_report.write(target, report, title=title, thumbnails=config.thumbnails, watch=_watch)
         say(f"wrote {target / 'report.html'}")
     if true is not None:
         say(denoise_report.summary(result, true))
+    if config.records:
+        denoise_outputs.write_records(target / "records", images, result, say)
 
 
-def _levels(images: Images, settings: denoise.Settings, stages: Stages) -> denoise.Result:
+def _levels(config: ConfigDict, images: Images, settings: denoise.Settings, stages: Stages) -> denoise.Result:
     """The three levels and the passes after them, stage by stage."""
+    try:
+        return _stage_by_stage(images, settings, stages)
+    except ValueError as error:
+        raise denoise_input.told(config.source, images, error) from error
+
+
+def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) -> denoise.Result:
+    """Every stage depends on the features, the settings it looks at, and the stage before it."""
     moment = None
     if settings.needs_frames:
+        denoise_input.require_frames(images, "cannot_link")
         moment = denoise.frames.moments(images.columns["video"], images.columns["frame"])
-    depends = [images.fingerprint, dataclasses.asdict(settings)]
 
     def within():
-        found = progressive.within_videos(
-            images.features, images.columns["tracklet"], images.columns["video"], moment, settings
-        )
-        return {"labels": found.labels, "sums": found.sums} | {
-            f"after {name}": labels for name, labels in found.levels.items()
-        }
+        ids = images.columns["tracklet"], images.columns["video"]
+        found = progressive.within_videos(images.features, *ids, moment, settings, watch=_watch)
+        levels = {f"after {name}": labels for name, labels in found.levels.items()}
+        return {"labels": found.labels, "sums": found.sums} | levels
 
-    first, print_first = stages.get("levels_1_2", depends, within)
+    depends = [images.fingerprint, _without(settings, _OF_LEVEL_3)]
+    first, fingerprint = stages.get("levels_1_2", depends, within)
 
     def across():
-        found = progressive.across_videos(first["labels"], first["sums"], moment, settings)
+        found = progressive.across_videos(first["labels"], first["sums"], moment, settings, watch=_watch)
         return {"labels": found.labels, "links": found.links, "warnings": np.array(found.warnings, "U512")}
 
-    second, print_second = stages.get("level_3", [*depends, print_first], across)
+    depends = [fingerprint, _without(settings, _OF_FINISH)]
+    second, fingerprint = stages.get("level_3", depends, across)
 
     def finish():
-        return {"labels": progressive.finish(images.features, second["labels"], moment, settings)}
+        labels = second["labels"]
+        return {"labels": progressive.finish(images.features, labels, moment, settings, watch=_watch)}
 
-    last, _ = stages.get("finish", [*depends, print_second], finish)
+    last, _ = stages.get("finish", [fingerprint, _without(settings, ())], finish)
     levels = {name.removeprefix("after "): first[name] for name in first if name.startswith("after ")}
     levels |= {"level 3": second["labels"], "finished": last["labels"]}
     return denoise.Result(last["labels"], levels, second["links"], second["warnings"].tolist())
 
 
-def _settings(
-    config: ConfigDict, images: Images, stages: Stages, say: Callable[[str], None]
-) -> denoise.Settings:
-    """The mode with its options, and thresholds from where the configuration says."""
-    changes = {name: value for name in _NUMBERS if (value := config.options[name]) >= 0}
-    changes |= {name: value == "yes" for name in _SWITCHES if (value := config.options[name])}
-    if config.options.merging:
-        changes["merging"] = config.options.merging
-    if config.half_width >= 0:
-        changes["half_width"] = config.half_width or None
-    settings = MODES[config.mode](**changes)
-    wanted = {name: config[name] for name in ("sigma_cst", "sigma_drm") if config[name] > 0}
-    measure = config.labelled or config.calibrate == "yes"
-    measure = measure or (config.calibrate == "auto" and config.mode == "recommended")
-    if measure and len(wanted) < 2:
-        found = _calibrated(config, images, stages)
-        say(
-            f"from the data: sigma_cst {found['sigma_cst']:.4f} ({int(found['tracklets']):,} tracklets), sigma_drm "
-            f"{found['sigma_drm']:.4f} ({int(found['pairs']):,} pairs of different people)"
-        )
-        wanted = {name: float(found[name]) for name in ("sigma_cst", "sigma_drm")} | wanted
-    return dataclasses.replace(settings, **wanted)
+def _without(settings: denoise.Settings, names: tuple[str, ...]) -> dict:
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name not in names}
 
 
-def _calibrated(config: ConfigDict, images: Images, stages: Stages) -> dict[str, np.ndarray]:
-    def compute():
-        if config.labelled:
-            labelled = denoise_input.read(config.labelled)
-            found = denoise.calibrate_labelled(labelled.features, labelled.columns["identity"])
-        else:
-            ids = (images.columns[name] for name in ("tracklet", "video", "frame"))
-            found = denoise.calibrate(images.features, *ids)
-        return {name: np.asarray(value) for name, value in found._asdict().items()}
-
-    return stages.get("thresholds", [images.fingerprint, config.labelled], compute)[0]
-
-
-def _check(config: ConfigDict) -> None:
-    if jax.process_count() > 1:
-        raise UserError("the task denoise runs in one process, on all its devices: leave out --distributed")
-    if not config.source:
-        raise UserError("no source given: add --config.source=FEATURES, which the task extract makes")
-    if config.mode not in MODES:
-        raise UserError(f"mode={config.mode!r} is none of {', '.join(MODES)}")
-    if config.calibrate not in ("auto", "yes", "no"):
-        raise UserError(f"calibrate={config.calibrate!r} is none of auto, yes, no")
-    for name in _SWITCHES:
-        if config.options[name] not in ("", "yes", "no"):
-            raise UserError(f"options.{name}={config.options[name]!r} is neither yes nor no")
-    if config.options.merging not in ("", *MERGING):
-        raise UserError(f"options.merging={config.options.merging!r} is none of {', '.join(MERGING)}")
-    if config.options.min_images == 0 or config.half_width < -1:
-        raise UserError("options.min_images must be at least 1, half_width at least 0 (all pairs)")
-    for name in ("sigma_cst", "sigma_drm"):
-        if not 0 <= config[name] <= 2:
-            raise UserError(f"{name}={config[name]} is no cosine distance: 0 (from the mode) to 2")
+def _watch(label: str, total: int, unit: str) -> Progress:
+    return Progress(label, total, unit=unit)

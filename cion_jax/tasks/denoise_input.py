@@ -2,27 +2,32 @@
 
 import csv
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 
 from cion_jax.core.errors import UserError
-from cion_jax.tasks import feature_shards
+from cion_jax.tasks.feature_sources import Features, open_features
 
 _IDS = ("tracklet", "video", "frame")
+_UNKNOWN = -1
+_BLOCK_ROWS = 65_536
 
 
-class Images(NamedTuple):
-    """Images with features, those of a video side by side, by frame.
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with features: those of a video side by side, by frame.
+
+    Videos stand in the order of their numbers, which is the order that the sliding range of level 3 goes by, and images
+    of one frame by tracklet: the order of rows in the source has no say.
 
     Attributes:
       features: [n, d], read by slices and row numbers; from files where they lie in shards.
       columns: int64 arrays [n] "tracklet", "video", "frame", "camera" and "identity" (-1 where unknown).
       paths: str [n]; empty where unknown.
+      rows: int64 [n], the row of each in the source, which messages and users call it by.
       about: what extract says of the features: source, model and so on; {} if it did not make them.
       fingerprint: of all that.
     """
@@ -30,11 +35,12 @@ class Images(NamedTuple):
     features: Any
     columns: dict[str, np.ndarray]
     paths: np.ndarray
+    rows: np.ndarray
     about: dict[str, Any]
     fingerprint: str
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.rows)
 
 
 class Ordered:
@@ -61,42 +67,52 @@ class Ordered:
 
 
 def read(source: str) -> Images:
-    """Features from a folder of shards, an .npz or a .parquet file.
+    """Images of tracklets with their features, from a folder of shards, an .npz or a .parquet file.
 
     Raises:
-      UserError: no such file, another kind of file, or ids that are missing.
+      UserError: features that cannot be read, or ids that are missing.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise UserError(f"source={source} does not exist")
-    if path.is_dir():
-        features, columns, about = _shards(path)
-    elif path.suffix == ".npz":
-        features, columns, about = _npz(path)
-    elif path.suffix == ".parquet":
-        features, columns, about = _parquet(path)
-    else:
-        raise UserError(f"source={source} is no folder of features, .npz or .parquet: make one with extract")
-    count = len(features)
-    ids = {name: _ids(source, columns, name, count) for name in _IDS}
+    found = open_features(source)
+    columns = {name: _id(found, name) for name in _IDS}
     for name in ("camera", "identity"):
-        ids[name] = np.asarray(columns.get(name, np.full(count, -1)), np.int64)
-    paths = np.asarray(columns.get("path", np.full(count, "")), object)
-    rows = columns.get("_row", np.arange(count))
-    order = rows[_order(ids["video"][rows], ids["frame"][rows])]
-    digest = hashlib.sha256(
-        json.dumps([about, count, str(path.absolute()), path.stat().st_mtime_ns]).encode()
-    )
+        known = found.numbers(name)
+        columns[name] = np.full(len(found), _UNKNOWN) if known is None else known
+    order = found.usable[_order(columns, found.usable)]
+    digest = hashlib.sha256(found.fingerprint.encode())
     for name in _IDS:
-        digest.update(ids[name].tobytes())
-    straight = len(order) == count and (order == np.arange(count)).all()
+        digest.update(columns[name].tobytes())
+    straight = len(order) == len(found) and (order == np.arange(len(found))).all()
     return Images(
-        features if straight else Ordered(features, order),
-        {name: column[order] for name, column in ids.items()},
-        paths[order],
-        about,
+        found.features if straight else Ordered(found.features, order),
+        {name: column[order] for name, column in columns.items()},
+        found.paths()[order],
+        order,
+        found.about,
         digest.hexdigest(),
     )
+
+
+class Labelled(NamedTuple):
+    """Features [n, d] and identities int64 [n], -1 for nobody."""
+
+    features: Any
+    identities: np.ndarray
+    fingerprint: str
+
+
+def read_labelled(source: str) -> Labelled:
+    """Features of images whose identities are known.
+
+    Raises:
+      UserError: features that cannot be read, or not one identity.
+    """
+    found = open_features(source)
+    identities = found.numbers("identity")
+    if identities is None or not (identities >= 0).any():
+        raise UserError(f"labelled={source} does not say whom its images show: it needs a column identity")
+    digest = hashlib.sha256(found.fingerprint.encode() + identities.tobytes())
+    features = Ordered(found.features, found.usable)
+    return Labelled(features, np.maximum(identities[found.usable], _UNKNOWN), digest.hexdigest())
 
 
 def read_truth(truth: str, images: Images) -> np.ndarray | None:
@@ -108,72 +124,75 @@ def read_truth(truth: str, images: Images) -> np.ndarray | None:
     if not truth:
         return None
     if truth == "identity":
-        return images.columns["identity"]
-    try:
-        with Path(truth).expanduser().open(newline="") as opened:
-            known = {row["path"]: int(row["identity"]) for row in csv.DictReader(opened)}
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"truth={truth} must be a .csv with columns path and identity ({error})") from error
-    true = np.array([known.get(path, -1) for path in images.paths.tolist()], np.int64)
+        true = images.columns["identity"]
+        why = "the features have no column identity, or nobody in it"
+    else:
+        known = _truth_table(truth)
+        true = np.array([known.get(path, _UNKNOWN) for path in images.paths.tolist()], np.int64)
+        why = f"their paths are like {images.paths[0]!r}" if images.paths[0] else "they have no paths"
     if not (true >= 0).any():
-        raise UserError(f"truth={truth} knows none of the images: their paths are like {images.paths[0]!r}")
-    return true
+        raise UserError(f"truth={truth} knows none of the images: {why}")
+    return np.maximum(true, _UNKNOWN)
 
 
-def _shards(path: Path):
-    if not feature_shards.is_store(path):
-        raise UserError(f"source={path} holds no features: make them with extract")
-    if left := len(feature_shards.missing(path)):
-        raise UserError(f"source={path} is not finished, {left} shards are missing: run extract again")
-    columns = feature_shards.read_images(path)
-    count = len(columns["path"])
-    bad = [row for row, _ in feature_shards.unreadable(path)]
-    columns["_row"] = np.setdiff1d(np.arange(count), np.array(bad, np.int64))
-    return feature_shards.Stored(path), columns, feature_shards.manifest(path)
-
-
-def _npz(path: Path):
-    try:
-        with np.load(path) as stored:
-            columns = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if "features" not in columns:
-        raise UserError(f"{path} has no array 'features'; it has {', '.join(columns)}")
-    features = columns.pop("features")
-    about = json.loads(str(columns.pop("about"))) if "about" in columns else {}
-    return features, {name: column for name, column in columns.items() if column.ndim == 1}, about
-
-
-def _parquet(path: Path):
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if "feature" not in table.column_names:
-        raise UserError(f"{path} has no column 'feature'; it has {', '.join(table.column_names)}")
-    lists = table["feature"].combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False)
-    columns = {name: table[name].to_numpy() for name in table.column_names if name != "feature"}
-    about = json.loads((table.schema.metadata or {}).get(b"cion_jax", b"{}"))
-    return flat.reshape(len(table), -1), columns, about
-
-
-def _ids(source: str, columns: dict, name: str, count: int) -> np.ndarray:
-    found = columns.get(name, columns.get(f"{name}s"))
-    if found is None:
+def require_frames(images: Images, what: str) -> None:
+    """Raises UserError if the frame of an image is unknown, which `what` needs."""
+    unknown = images.columns["frame"] < 0
+    if unknown.any():
+        k = int(np.argmax(unknown))
         raise UserError(
-            f"{source} does not say the {name} of its images: extract from tracklets (docs/video.md)"
+            f"{_name(images, k)} has no frame number, which {what} needs: extract from tracklets (docs/video.md), "
+            "or do without (--config.options.cannot_link=no --config.calibrate=no)"
         )
-    found = np.asarray(found)
-    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer):
-        raise UserError(f"{source}: {name} must be {count:,} whole numbers, not {found.dtype} {found.shape}")
-    if (found < 0).any() and name != "frame":
-        raise UserError(f"{source}: row {int(np.argmax(found < 0))} has no {name}: extract from tracklets")
-    return found.astype(np.int64)
 
 
-def _order(video: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Rows by video, in the order in which videos first come, and by frame."""
-    _, first, number = np.unique(video, return_index=True, return_inverse=True)
-    return np.lexsort((np.arange(len(video)), frame, np.argsort(np.argsort(first))[number]))
+def told(source: str, images: Images, error: ValueError) -> UserError:
+    """An error of the levels as the user sees it: the levels count rows in their own order, not in the source's."""
+    return UserError(f"{source}: {without_direction(images) or error}")
+
+
+def without_direction(images: Images) -> str:
+    """What is wrong with the first image whose features are zero, NaN or infinite; empty if all are good."""
+    for start in range(0, len(images), _BLOCK_ROWS):
+        block = np.asarray(images.features[start : start + _BLOCK_ROWS])
+        finite = np.isfinite(block).all(axis=1)
+        bad = np.flatnonzero(~finite | ~block.any(axis=1))
+        if len(bad):
+            what = "are zero: they have no direction" if finite[bad[0]] else "hold NaN or infinity"
+            return f"the features of {_name(images, start + int(bad[0]))} {what}"
+    return ""
+
+
+def _name(images: Images, k: int) -> str:
+    """An image as the user knows it."""
+    path = f" ({images.paths[k]})" if images.paths[k] else ""
+    return f"row {images.rows[k]}{path}"
+
+
+def _truth_table(truth: str) -> dict[str, int]:
+    try:
+        with Path(truth).expanduser().open(newline="", encoding="utf-8") as opened:
+            return {row["path"]: int(row["identity"]) for row in csv.DictReader(opened)}
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"truth={truth} must be a .csv with columns path and identity, a whole number ({error})"
+        ) from error
+
+
+def _id(found: Features, name: str) -> np.ndarray:
+    """One of the ids that every image has to have."""
+    numbers = found.numbers(name)
+    if numbers is None:
+        raise UserError(
+            f"{found.source} does not say the {name} of its images: extract from tracklets (docs/video.md)"
+        )
+    unknown = numbers[found.usable] < 0
+    if unknown.any() and name != "frame":
+        row = found.usable[int(np.argmax(unknown))]
+        raise UserError(f"{found.source}: row {row} has no {name}: extract from tracklets (docs/video.md)")
+    return numbers
+
+
+def _order(columns: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:
+    """Usable rows by video, frame and tracklet; what is equal in all three stays in the order of rows."""
+    return np.lexsort([columns[name][usable] for name in ("tracklet", "frame", "video")])

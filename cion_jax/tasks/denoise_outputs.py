@@ -1,5 +1,6 @@
 """What denoising leaves: a table of labels, annotations as CION-AL has them, and records to train on."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,49 +15,75 @@ from cion_jax.core.files import atomic_file
 from cion_jax.data import pictures, prepare, records
 from cion_jax.data.importers.row import ImageRow
 from cion_jax.denoise import Result, rows, sums
+from cion_jax.denoise.watching import Watch, unwatched
 from cion_jax.tasks.denoise_input import Images
 
-KEPT, MOVED, REMOVED = "kept", "moved", "removed"
+KEPT, MOVED, REMOVED, NOT_DRAWN = "kept", "moved", "removed", "not drawn"
 
 
 def actions(result: Result) -> np.ndarray:
-    """What became of every image: kept in its tracklet, moved to another group, or removed; str [n]."""
-    stayed = result.levels["level 1"] >= 0
-    return np.where(result.labels < 0, REMOVED, np.where(stayed, KEPT, MOVED))
+    """What became of every image; str [n].
+
+    Kept with what stayed of its tracklet, moved to another group, removed, or, of a random subsample, not drawn.
+    """
+    levels = result.levels
+    final = levels["finished"]
+    # Where most of an identity of level 3 went: the passes after it may take an image out and give it to another.
+    home = _most_frequent(levels["level 3"], final)
+    stayed = (levels["level 1"] >= 0) & (home == final)
+    action = np.where(final < 0, REMOVED, np.where(stayed, KEPT, MOVED)).astype("U9")
+    action[(final >= 0) & (result.labels < 0)] = NOT_DRAWN
+    return action
 
 
-def distances(images: Images, result: Result) -> np.ndarray:
-    """float32 [n]: distance of each image to the mean of its identity, of removed ones to that of their tracklet."""
-    labels = result.labels
-    groups = np.where(labels >= 0, labels, labels.max(initial=-1) + 1 + result.levels["tracklets"])
-    _, groups = np.unique(groups, return_inverse=True)
-    # A removed image is compared with what stayed in its tracklet.
-    stayed = np.where((labels >= 0) | (result.levels["level 1"] >= 0), groups, -1)
-    count = int(groups.max(initial=-1)) + 1
-    total = sums.of_labels(images.features, stayed, count)
-    left = np.bincount(groups[stayed < 0], minlength=count)[:count] > 0
-    empty = left & ~total.any(axis=1)
-    if empty.any():
-        _sum_tracklets(images, result, groups, total, empty)
-    found = np.empty(len(labels), np.float32)
-    for part, unit in sums.unit_blocks(images.features, np.zeros(len(labels), np.int64)):
-        found[part] = sums.distances_to(unit, total, groups[part])
+def _most_frequent(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The value >= 0 that most rows of a row's group have, the first of several; -1 for rows of no group; int64 [n]."""
+    found = np.full(len(groups), -1)
+    chosen = (groups >= 0) & (values >= 0)
+    width = int(values.max(initial=0)) + 1
+    keys, first, count = np.unique(
+        groups[chosen] * width + values[chosen], return_index=True, return_counts=True
+    )
+    group, value = np.divmod(keys, width)
+    of_group = np.full(int(groups.max(initial=-1)) + 1, -1)
+    # The last one written stays.
+    order = np.lexsort((-first, count))
+    of_group[group[order]] = value[order]
+    found[groups >= 0] = of_group[groups[groups >= 0]]
     return found
 
 
-def _sum_tracklets(
-    images: Images, result: Result, groups: np.ndarray, total: np.ndarray, empty: np.ndarray
-) -> None:
-    """Fills the sums of removed images' groups with those of all that stayed in their tracklets."""
-    tracklet = result.levels["tracklets"]
-    kept = np.where(result.levels["level 1"] >= 0, tracklet, -1)
-    of_tracklet = sums.of_labels(images.features, kept, int(tracklet.max()) + 1)
-    members = np.flatnonzero(empty[groups])
-    total[groups[members]] = of_tracklet[tracklet[members]]
+def distances(images: Images, result: Result, *, watch: Watch = unwatched) -> np.ndarray:
+    """Cosine distance of each image to the mean of its identity, of a removed one to what level 1 left of its tracklet.
+
+    Returns:
+      float32 [n].
+    """
+    final, tracklet = result.levels["finished"], result.levels["tracklets"]
+    identity = sums.of_labels(images.features, final, int(final.max(initial=-1)) + 1)
+    out = final < 0
+    # Only tracklets that lost an image are needed; 0, 1, ... among them.
+    names = np.unique(tracklet[out])
+    place = np.minimum(np.searchsorted(names, tracklet), max(len(names) - 1, 0))
+    lost = names[place] == tracklet if len(names) else np.zeros(len(tracklet), bool)
+    stayed = np.where(lost & (result.levels["level 1"] >= 0), place, -1)
+    rest = sums.of_labels(images.features, stayed, len(names))
+    found = np.empty(len(final), np.float32)
+    with watch("distances", len(final), "images") as counter:
+        for part, unit in sums.unit_blocks(images.features, np.zeros(len(final), np.int8)):
+            inside, outside = part[~out[part]], part[out[part]]
+            found[inside] = sums.distances_to(unit[~out[part]], identity, final[inside])
+            found[outside] = sums.distances_to(unit[out[part]], rest, place[outside])
+            counter.advance(len(part))
+    return found
 
 
 def subsampled(result: Result, wanted: ConfigDict) -> Result:
-    """A random draw of whole identities, if one is wanted."""
+    """A random draw of whole identities, if one is wanted; `levels` keeps the labels before it as "finished".
+
+    Raises:
+      UserError: not one identity fits.
+    """
     if wanted.identities <= 0 and wanted.images <= 0:
         return result
     sizes = np.bincount(result.labels[result.labels >= 0])
@@ -65,31 +92,39 @@ def subsampled(result: Result, wanted: ConfigDict) -> Result:
         order = order[: wanted.identities]
     if wanted.images > 0:
         order = order[np.cumsum(sizes[order]) <= wanted.images]
-    drawn = np.zeros(len(sizes) + 1, bool)
+        if len(sizes) and not len(order):
+            raise UserError(
+                f"subsample.images={wanted.images} is less than the first identity drawn has images"
+            )
+    drawn = np.zeros(len(sizes) + 1, bool)  # the last one for -1
     drawn[order] = True
     labels = rows.first_appearance(np.where(drawn[result.labels], result.labels, -1))
     return result._replace(labels=labels, levels=result.levels | {"subsample": labels})
 
 
-def write(target: Path, images: Images, result: Result, say: Callable[[str], None]) -> None:
+def write(
+    target: Path, images: Images, result: Result, distance: np.ndarray, say: Callable[[str], None]
+) -> None:
     """Writes labels.parquet, and annos.json where the images have paths."""
-    kept = result.labels >= 0
+    kept = np.flatnonzero(result.labels >= 0)
     table = pa.table(
         {
             "path": pa.array(images.paths.tolist(), pa.string()),
             **{name: images.columns[name] for name in ("video", "tracklet", "frame", "camera")},
             "identity": result.labels,
             "action": pa.array(actions(result)).dictionary_encode(),
-            "distance": distances(images, result),
+            "distance": distance,
         }
     )
     with atomic_file(target / "labels.parquet") as partial:
         pyarrow.parquet.write_table(table, partial)
     say(
-        f"wrote {target / 'labels.parquet'}: {kept.sum():,} of {len(images):,} images in "
+        f"wrote {target / 'labels.parquet'}: {len(kept):,} of {len(images):,} images in "
         f"{result.labels.max(initial=-1) + 1:,} identities"
     )
-    if images.paths[0]:
+    if all(images.paths[kept]):
+        # Readers of CION-AL take the last id for the largest.
+        kept = kept[np.argsort(result.labels[kept], kind="stable")]
         with atomic_file(target / "annos.json") as partial, partial.open("w") as file:
             _stream(file, result.labels[kept], images.paths[kept])
 
@@ -103,58 +138,84 @@ def _stream(file, identities: np.ndarray, paths: np.ndarray) -> None:
     file.write("\n]\n")
 
 
+def source_of(images: Images) -> pictures.Pictures:
+    """The images that the features were made of.
+
+    Raises:
+      UserError: they are not where they were, or the features do not say where.
+    """
+    source = images.about.get("source", "")
+    if not source:
+        raise UserError("the images are needed, and these features do not say where they come from")
+    if not Path(source).expanduser().exists():
+        raise UserError(f"the images were at {source} and are gone: put them back")
+    layout = images.about.get("layout", "auto")
+    return pictures.open_pictures(Path(source), importer="auto" if layout == "records" else layout)
+
+
+def places(images: Images, source: pictures.Pictures) -> np.ndarray:
+    """The row of `source` that each image is, int64 [n]; -1 where it is gone.
+
+    Raises:
+      UserError: several images of a data set have one path.
+    """
+    paths = [path.encode(errors="backslashreplace").decode() for path in source.paths()]
+    names = np.array(paths, object)
+    # Where every image of the source has a row, rows are exact, also where several images have one path.
+    whole = images.about.get("images") == len(names)
+    if whole and (names[images.rows] == images.paths).all():
+        return images.rows
+    number = {path: row for row, path in enumerate(paths)}
+    if len(number) < len(paths) and source.layout == "records":
+        raise UserError(
+            f"several images of {images.about['source']} have one path: extract into a folder (--config.target=FOLDER)"
+        )
+    return np.array([number.get(path, -1) for path in images.paths.tolist()], np.int64)
+
+
 def write_records(target: Path, images: Images, result: Result, say: Callable[[str], None]) -> None:
     """The kept images with their identities as records, unless they are there already.
 
     Raises:
-      UserError: the images are not where they were when their features were made.
+      UserError: the images are not where they were when their features were made, none is kept, or the records there
+        have other labels.
     """
+    labels = hashlib.sha256(images.fingerprint.encode() + result.labels.tobytes()).hexdigest()
     if records.is_prepared(target):
-        say(f"{target} is there already; remove it to have it made again")
+        about = json.loads((target / records.SUMMARY_FILE).read_text())
+        if about.get("labels") != labels:
+            raise UserError(f"{target} holds records with other labels: remove it, or give another target")
+        say(f"{target} is there already, with these labels")
         return
-    source = source_of(images)
-    if source is None:
-        raise UserError("records=True needs the images; these features do not say where they come from")
-    number = {path: row for row, path in enumerate(source.paths())}
     kept = np.flatnonzero(result.labels >= 0)
+    if not len(kept):
+        raise UserError("no image is left to make records of")
     summary = prepare.prepare_rows(
-        _image_rows(images, result, source, number, kept),
+        _image_rows(images, result, kept),
         target,
         label="records",
         total=len(kept),
-        about={"source": images.about["source"], "importer": "denoise"},
+        about={"source": images.about["source"], "importer": "denoise", "labels": labels},
     )
     say(f"{target}: {summary['images']['train']:,} images; train with --config.data.train={target}")
 
 
-def source_of(images: Images) -> pictures.Pictures | None:
-    """The images that the features were made of, if they are still there."""
-    source = images.about.get("source", "")
-    if not source or not Path(source).expanduser().exists():
-        return None
-    return pictures.open_pictures(Path(source))
-
-
-def _image_rows(
-    images: Images,
-    result: Result,
-    source: pictures.Pictures,
-    number: dict[str, int],
-    kept: np.ndarray,
-) -> Iterator[ImageRow]:
-    columns = images.columns
-    tracklets = result.levels["tracklets"]
+def _image_rows(images: Images, result: Result, kept: np.ndarray) -> Iterator[ImageRow]:
+    source = source_of(images)
+    place = places(images, source)
+    columns, tracklets = images.columns, result.levels["tracklets"]
     for row in kept.tolist():
-        path = images.paths[row]
-        if path not in number:
-            raise UserError(f"{path} is not among the images of {images.about['source']} any more")
+        if place[row] < 0:
+            raise UserError(
+                f"{images.paths[row]} is not among the images of {images.about['source']} any more"
+            )
         yield ImageRow(
             "train",
-            source.file(number[path]),
+            source.file(int(place[row])),
             int(result.labels[row]),
             int(tracklets[row]),
             int(columns["video"][row]),
             max(int(columns["camera"][row]), 0),
             max(int(columns["frame"][row]), 0),
-            path,
+            images.paths[row],
         )

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cion_jax import denoise
+from cion_jax.core.errors import UserError
 from cion_jax.denoise import Result, Settings, near, rows, sums
+from cion_jax.denoise.watching import Watch, unwatched
 from cion_jax.evaluation import label_quality, label_report
 from cion_jax.tasks import denoise_outputs
 from cion_jax.tasks.denoise_input import Images
@@ -22,45 +25,48 @@ _NAMES = {
 }
 _THUMBNAIL = (128, 64)  # height, width
 _MOST_GROUPS = 20_000  # of a level, for its noise: all pairs of them are compared
+_MOST_EARLIER = 1000  # parts of an identity that each part is compared with, to draw what holds it together
 
 
-def write(
-    target: Path,
-    images: Images,
-    settings: Settings,
-    result: Result,
-    true: np.ndarray | None,
-    *,
-    title: str,
-    thumbnails: bool,
-) -> None:
-    """Writes report.html and report.json."""
-    levels, before = [], None
-    for name, labels in result.levels.items():
-        levels.append(_level(name, labels, before, images, settings, true))
-        before = labels
+class Report(NamedTuple):
+    """What is reported on: a run of the task, the distances of its images, the truth or None."""
+
+    images: Images
+    settings: Settings
+    result: Result
+    distance: np.ndarray
+    true: np.ndarray | None
+
+    @property
+    def finished(self) -> np.ndarray:
+        """The labels before a subsample is drawn, int64 [n]."""
+        return self.result.levels["finished"]
+
+
+def write(target: Path, report: Report, *, title: str, thumbnails: bool, watch: Watch = unwatched) -> None:
+    """Writes report.html and report.json; `watch` is told how far the measuring is."""
+    images, settings, result = report.images, report.settings, report.result
     parts = result.levels["level 2"]
     total = sums.of_labels(images.features, parts, int(parts.max(initial=-1)) + 1)
     identity = _of_parts(parts, result.levels["level 3"], len(total))
     between = label_report.between(total, identity, half_width=settings.half_width)
-    final = result.labels
+    about = {name: str(value) for name, value in images.about.items() if name != "names"}
     run = label_report.Run(
         title=title,
-        levels=levels,
+        levels=_levels(report, watch),
         sigma_cst=settings.sigma_cst,
         sigma_drm=settings.sigma_drm,
         videos=len(np.unique(images.columns["video"])),
         tracklets=int(result.levels["tracklets"].max()) + 1,
-        settings=_shown(settings)
-        | {name: str(value) for name, value in images.about.items() if name != "names"},
-        sizes=np.bincount(final[final >= 0]) if (final >= 0).any() else np.zeros(0),
+        settings={name: str(getattr(settings, name)) for name in settings.__dataclass_fields__} | about,
+        sizes=np.bincount(result.labels[result.labels >= 0]),
         components=np.bincount(identity[identity >= 0]),
         component_unit="single-video identities",
         inside_before=label_report.inside(images.features, result.levels["tracklets"]),
-        inside_after=label_report.inside(images.features, final),
+        inside_after=label_report.inside(images.features, report.finished),
         linked=between.linked,
         apart=between.apart,
-        galleries=_galleries(images, result, parts, total, between, true),
+        galleries=_galleries(report, total, identity, between),
         warnings=result.warnings,
     )
     label_report.write(run, target, picture=_pictures(images) if thumbnails else None)
@@ -76,29 +82,42 @@ def summary(result: Result, true: np.ndarray) -> str:
     return "\n".join(lines)
 
 
+def _levels(report: Report, watch: Watch = unwatched) -> list[label_report.Level]:
+    levels, before, noise = [], None, {}
+    with watch("measuring levels", len(report.result.levels), "levels") as counter:
+        for name, labels in report.result.levels.items():
+            # Passes that change nothing are not measured again.
+            if before is None or not np.array_equal(labels, before):
+                noise = _noise(report, labels)
+            levels.append(_level(report, name, labels, before, noise))
+            before = labels
+            counter.advance()
+    return levels
+
+
+def _noise(report: Report, labels: np.ndarray) -> dict[str, float]:
+    """The noise of a level, unless it has too many groups."""
+    if int(labels.max(initial=-1)) >= _MOST_GROUPS:
+        return {}
+    sigmas = {"sigma_cst": report.settings.sigma_cst, "sigma_drm": report.settings.sigma_drm}
+    found = denoise.noise(report.images.features, labels, **sigmas)
+    return {
+        "consistency": found.consistency,
+        "discrimination": found.discrimination,
+        "noise": found.total,
+    }
+
+
 def _level(
-    name: str,
-    labels: np.ndarray,
-    before: np.ndarray | None,
-    images: Images,
-    settings: Settings,
-    true: np.ndarray | None,
+    report: Report, name: str, labels: np.ndarray, before: np.ndarray | None, noise: dict[str, float]
 ) -> label_report.Level:
-    figures: dict = {}
-    if int(labels.max(initial=-1)) < _MOST_GROUPS:
-        found = denoise.noise(
-            images.features, labels, sigma_cst=settings.sigma_cst, sigma_drm=settings.sigma_drm
-        )
-        figures = {
-            "consistency": found.consistency,
-            "discrimination": found.discrimination,
-            "noise": found.total,
-        }
+    changes = {}
     if before is not None:
-        figures["moved"] = int(((labels >= 0) & (before < 0)).sum())
-        figures["merges"] = max(int(before.max(initial=-1)) - int(labels.max(initial=-1)), 0)
-    quality = None if true is None else label_quality(labels, true)
-    return label_report.Level.of(_NAMES[name], labels, before, quality=quality, **figures)
+        changes["moved"] = int(((labels >= 0) & (before < 0)).sum())
+        both = (labels >= 0) & (before >= 0)
+        changes["merges"] = max(len(np.unique(before[both])) - len(np.unique(labels[both])), 0)
+    quality = None if report.true is None else label_quality(labels, report.true)
+    return label_report.Level.of(_NAMES[name], labels, before, quality=quality, **noise, **changes)
 
 
 def _of_parts(parts: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
@@ -109,72 +128,78 @@ def _of_parts(parts: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     return identity
 
 
-def _shown(settings: Settings) -> dict[str, str]:
-    return {name: str(getattr(settings, name)) for name in settings.__dataclass_fields__}
-
-
-def _galleries(images, result, parts, total, between, true) -> list[label_report.Gallery]:
-    final = result.labels
-    links = result.links
-    if not len(links):
-        links = _spanning_links(total, _of_parts(parts, result.levels["level 3"], len(total)))
+def _galleries(
+    report: Report, total: np.ndarray, identity: np.ndarray, between: label_report.Between
+) -> list[label_report.Gallery]:
+    """What to look at, from sums [parts, d] and identities [parts] of level 3."""
+    result, final = report.result, report.finished
+    links = result.links if len(result.links) else _spanning_links(total, identity)
     linked = label_report.Links(links[:, 0], links[:, 1], near.distances(total, links[:, 0], links[:, 1]))
-    centre = sums.of_labels(images.features, final, int(final.max(initial=-1)) + 1)
-    sizes = np.bincount(final[final >= 0], minlength=len(centre))
-    looseness = 1 - np.linalg.norm(centre, axis=1) / np.maximum(sizes, 1)
-    tracklets = result.levels["tracklets"]
     return label_report.galleries(
         label_report.Denoised(
-            tracklets,
-            images.columns["video"],
-            _placed(result),
-            parts,
-            final,
-            denoise_outputs.distances(images, result).astype(np.float64),
-            linked,
-            between.missed,
-            looseness,
-            true,
+            tracklets=result.levels["tracklets"],
+            videos=report.images.columns["video"],
+            placed=_placed(result, denoise_outputs.actions(result)),
+            parts=result.levels["level 2"],
+            labels=final,
+            distances=report.distance.astype(np.float64),
+            linked=linked,
+            missed=between.missed,
+            looseness=_looseness(final, report.distance),
+            true=report.true,
         )
     )
 
 
-def _placed(result: Result) -> np.ndarray:
-    """The tracklet of every image after the run: its own where it stayed, the one most like it where it moved."""
-    tracklets, stayed = result.levels["tracklets"], result.levels["level 1"] >= 0
-    placed = np.where(stayed, tracklets, -1)
-    final = result.labels
-    _, first = np.unique(np.where(stayed & (final >= 0), final, -1), return_index=True)
-    home = np.full(int(final.max(initial=-1)) + 2, -1)
-    home[final[first]] = tracklets[first]
-    home[-1] = -1
-    moved = ~stayed & (final >= 0)
-    placed[moved] = home[final[moved]]
+def _looseness(labels: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """1 - |sum of unit features| / images of every identity: the mean distance of its images to their mean."""
+    kept = labels >= 0
+    sizes = np.bincount(labels[kept])
+    return np.bincount(labels[kept], weights=distance[kept]) / np.maximum(sizes, 1)
+
+
+def _placed(result: Result, actions: np.ndarray) -> np.ndarray:
+    """The tracklet of every image: its own where it was kept, where it moved one of the single-video identity it is in.
+
+    -1 where it was removed, or moved to an identity after level 2.
+    """
+    tracklets, parts = result.levels["tracklets"], result.levels["level 2"]
+    stayed = (result.levels["level 1"] >= 0) & (parts >= 0)
+    names, first = np.unique(parts[stayed], return_index=True)
+    home = np.full(int(parts.max(initial=-1)) + 1, -1)
+    home[names] = tracklets[stayed][first]
+    moved = ~stayed & (parts >= 0) & (actions != denoise_outputs.REMOVED)
+    placed = np.where(stayed & (actions != denoise_outputs.MOVED), tracklets, -1)
+    placed[moved] = home[parts[moved]]
+    placed[actions == denoise_outputs.REMOVED] = -1
     return placed
 
 
 def _spanning_links(total: np.ndarray, identity: np.ndarray) -> np.ndarray:
-    """Each part with the one nearest to it among the earlier parts of its identity: [links, 2]."""
+    """Each part with the nearest of the 1,000 parts of its identity before it: [links, 2], first < second."""
     order = np.argsort(identity, kind="stable")
     order = order[identity[order] >= 0]
-    unit, links = rows.unit_or_zero(total), []
     starts = np.flatnonzero(np.diff(identity[order], prepend=-1))
+    links = []
     for members in np.split(order, starts[1:]):
+        unit = rows.unit_or_zero(total[members])
         for place in range(1, len(members)):
-            similar = unit[members[:place]] @ unit[members[place]]
-            links.append((members[int(np.argmax(similar))], members[place]))
-    return np.sort(np.array(links, np.int64).reshape(-1, 2), axis=1)
+            earlier = max(place - _MOST_EARLIER, 0)
+            nearest = earlier + int(np.argmax(unit[earlier:place] @ unit[place]))
+            links.append((members[nearest], members[place]))
+    return np.array(links, np.int64).reshape(-1, 2)
 
 
 def _pictures(images: Images) -> Callable[[int], np.ndarray | None] | None:
     """Thumbnails from the images, if they are still where they were."""
-    source = denoise_outputs.source_of(images)
-    if source is None:
+    try:
+        source = denoise_outputs.source_of(images)
+        place = denoise_outputs.places(images, source)
+    except UserError:
         return None
-    number = {path: row for row, path in enumerate(source.paths())}
 
     def picture(row: int) -> np.ndarray | None:
-        at = number.get(images.paths[row])
-        return None if at is None else source.read([at], _THUMBNAIL)[0].pixels
+        at = int(place[row])
+        return None if at < 0 else source.read([at], _THUMBNAIL)[0].pixels
 
     return picture

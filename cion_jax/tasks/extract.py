@@ -103,9 +103,13 @@ def _write_shards(
         feature_shards.begin(target, about, source.paths(), source.columns)
     _wait("features begun")
     todo = feature_shards.missing(target)
+    # All count before the first is done: else the shares of the processes would not fit together.
+    _wait("shards counted")
     say(f"{len(todo):,} shards of {config.shard_rows:,} images to do")
-    for number, first, last in todo[jax.process_index() :: jax.process_count()]:
-        found, read = _extract(config, extractor, pictures.part(source, first, last), f"shard {number}")
+    mine = todo[jax.process_index() :: jax.process_count()]
+    for done, (number, first, last) in enumerate(mine, start=1):
+        label = f"shard {done} of {len(mine)}"
+        found, read = _extract(config, extractor, pictures.part(source, first, last), label)
         bad = [(row, picture.reason) for row, picture in enumerate(read) if picture.reason]
         found = _finished(config, found)
         found[[row for row, _ in bad]] = 0
@@ -175,7 +179,7 @@ def _about(config: ConfigDict, extractor: Extractor, source: pictures.Pictures) 
     return {
         "model": extractor.name,
         "weights": extractor.weights,
-        "source": config.source,
+        "source": str(Path(config.source).expanduser().absolute()),
         "layout": source.layout,
         "input_size": extractor.size,
         "mean": extractor.mean,

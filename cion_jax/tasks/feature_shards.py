@@ -29,14 +29,18 @@ def is_store(folder: Path) -> bool:
 def begin(
     folder: Path, about: Mapping[str, Any], paths: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> None:
-    """Starts a store, or checks that the one there is of the same work.
+    """Starts a store, or checks that the one there is of the same work on the same images.
+
+    Paths that are no UTF-8 are written with \\xNN in place of their bytes.
 
     Raises:
       UserError: the folder holds features of something else; the message says what differs.
     """
+    paths = [path.encode(errors="backslashreplace").decode() for path in paths]
     if not is_store(folder):
         table = pa.table(
-            {"path": pa.array(paths)} | {name: pa.array(column) for name, column in columns.items()}
+            {"path": pa.array(paths, pa.string())}
+            | {name: pa.array(column) for name, column in columns.items()}
         )
         with atomic_file(folder / IMAGES) as partial:
             pyarrow.parquet.write_table(table, partial)
@@ -47,6 +51,14 @@ def begin(
     if differs := [key for key in wanted if key != "commit" and there.get(key) != wanted[key]]:
         what = ", ".join(f"{key} {there.get(key)!r}, not {wanted[key]!r}" for key in differs)
         raise UserError(f"{folder} holds features of other work ({what}): give another target, or remove it")
+    known = read_images(folder)
+    same = known["path"].tolist() == paths and all(
+        np.array_equal(known.get(name), column) for name, column in columns.items()
+    )
+    if not same:
+        raise UserError(
+            f"{folder} holds features of other images, the source has changed: give another target, or remove it"
+        )
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -75,14 +87,36 @@ def unreadable(folder: Path) -> list[tuple[int, str]]:
     """(row, reason) of all images without features."""
     found = []
     for number, first, _ in _shards(manifest(folder)):
-        found += [(first + row, reason) for row, reason in json.loads(_reasons(folder, number).read_text())]
+        file = _reasons(folder, number)
+        try:
+            rows = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{file} cannot be read ({error}): remove {_file(folder, number)} and extract again"
+            ) from error
+        found += [(first + row, reason) for row, reason in rows]
     return found
 
 
 def read_images(folder: Path) -> dict[str, np.ndarray]:
-    """The columns of the table of images."""
-    table = pyarrow.parquet.read_table(Path(folder) / IMAGES)
+    """The columns of the table of images.
+
+    Raises:
+      UserError: the table is missing or damaged.
+    """
+    file = Path(folder) / IMAGES
+    try:
+        table = pyarrow.parquet.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{file} cannot be read ({error}): extract again, into an empty folder") from error
     return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def files(folder: Path) -> list[Path]:
+    """All files that the features are read from."""
+    folder = Path(folder)
+    parts = [file(folder, number) for number, _, _ in _shards(manifest(folder)) for file in (_file, _reasons)]
+    return [folder / MANIFEST, folder / IMAGES, *parts]
 
 
 class Stored:

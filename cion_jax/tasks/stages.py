@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,28 @@ class Stages:
     """Results of stages in a folder, one .npz each.
 
     A stage is known by its name and by everything it depends on: settings, and the fingerprints of the stages before.
+
+    Args:
+      folder: where the files are.
+      version: of the code; another one does not take over what this one left.
+      say: is told what is done, and what was done before.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]):
-        self._folder, self._say = Path(folder), say
+    def __init__(self, folder: Path, version: int, say: Callable[[str], None]):
+        self._folder, self._version, self._say = Path(folder), version, say
 
     def get(
         self, name: str, depends: Any, compute: Callable[[], Mapping[str, np.ndarray]]
     ) -> tuple[dict[str, np.ndarray], str]:
-        """The arrays of a stage, computed unless they are there, and their fingerprint."""
-        fingerprint = hashlib.sha256(json.dumps([name, depends], sort_keys=True).encode()).hexdigest()
+        """The arrays of a stage, computed unless they are there, and their fingerprint.
+
+        Args:
+          name: of the stage and its file.
+          depends: JSON-able; the stage is computed anew when it changes.
+          compute: gives the arrays.
+        """
+        asked = json.dumps([self._version, name, depends], sort_keys=True)
+        fingerprint = hashlib.sha256(asked.encode()).hexdigest()
         file = self._folder / f"{name}.npz"
         if (found := _read(file, fingerprint)) is not None:
             self._say(f"{name}: done before, in {file}")
@@ -45,5 +58,6 @@ def _read(file: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
             if _KEY not in stored or str(stored[_KEY]) != fingerprint:
                 return None
             return {key: stored[key] for key in stored.files if key != _KEY}
-    except (OSError, ValueError, EOFError, KeyError):
+    # A file may be missing, or have been cut short or overwritten by something else.
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         return None

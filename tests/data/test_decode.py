@@ -60,6 +60,15 @@ def test_other_data_raises(library, data):
         decode.decode_jpeg(data)
 
 
+def test_the_reason_is_the_same_for_the_same_bytes():
+    messages = set()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no known format") as caught:
+            decode.decode_jpeg(b"no picture")
+        messages.add(str(caught.value))
+    assert len(messages) == 1 and "0x" not in messages.pop()
+
+
 def test_damage_in_the_middle_raises_with_simplejpeg():
     if decode.simplejpeg is None:
         pytest.skip("Pillow alone does not notice")

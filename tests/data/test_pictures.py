@@ -1,6 +1,7 @@
 """Pictures of every kind of source, in order, with what cannot be read told."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +141,36 @@ def test_what_cannot_be_a_source_is_told(nested, name, arguments, message):
 def test_a_file_without_permission_is_told(nested):
     (nested / "b.jpg").chmod(0)
     assert gather(nested)[2][0].reason == "Permission denied"
+
+
+@pytest.mark.parametrize("kind", ["folder", "records"])
+def test_a_part_has_its_rows_files_and_pictures(tmp_path, kind):
+    lines = ["path,identity,tracklet,video,camera,frame,split"]
+    for number in range(9):
+        picture(tmp_path / f"x/{number}.jpg", 20 * number)
+        lines.append(f"{number}.jpg,{number},{number},1,2,{30 + number},{('train', 'query')[number // 6]}")
+    (tmp_path / "x/table.csv").write_text("\n".join(lines))
+    source = tmp_path / "x"
+    if kind == "records":
+        source = tmp_path / "records"
+        prepare(tmp_path / "x", source)
+    whole = pictures.open_pictures(source)
+    assert whole.columns["frame"].tolist() == list(range(30, 39)) and set(whole.columns["video"]) == {1}
+    assert whole.columns["tracklet"].tolist() == list(range(9))
+    for number in (0, 5, 6, 8):
+        expected = (tmp_path / f"x/{number}.jpg").read_bytes()
+        file = whole.file(number)
+        assert (file if isinstance(file, bytes) else Path(file).read_bytes()) == expected
+    part = pictures.part(whole, 4, 8)
+    assert len(part) == 4 and part.paths() == [f"{number}.jpg" for number in range(4, 8)]
+    assert (
+        part.columns["frame"].tolist() == [34, 35, 36, 37]
+        and list(part.columns["split"]) == ["train"] * 2 + ["query"] * 2
+    )
+    assert part.file(3) == whole.file(7)
+    found = [read for _, some in pictures.batches(part, 3, limit=(32, 32), threads=2) for read in some]
+    assert [read.path for read in found] == part.paths()
+    assert [int(read.pixels[0, 0, 0]) for read in part.read([1, 3], (32, 32))] == [100, 140]
+    assert len(pictures.part(whole, 9, 9)) == 0 and pictures.part(whole, 9, 9).paths() == []
+    inner = pictures.part(part, 1, 3)
+    assert inner.paths() == ["5.jpg", "6.jpg"] and inner.file(0) == whole.file(5)

@@ -210,3 +210,45 @@ def test_synthetic_people_become_records(tmp_path, monkeypatch):
     assert summary["images"] == {"train": 6} and summary["spec"] == {"people": 6}
     train = records.open_split(tmp_path / "out", "train")
     np.testing.assert_allclose(decode_jpeg(train[3].image), 60, atol=2)
+
+
+def rows_of(market):
+    """Rows as a caller makes them: a file, its name, its bytes, and one that is no picture."""
+    files = sorted((market / "bounding_box_train").iterdir())[:3]
+    (market / "torn.jpg").write_bytes(b"torn")
+    sources = [files[0], str(files[1]), files[2].read_bytes(), market / "torn.jpg", market / "absent.jpg"]
+    return files, [
+        importers.ImageRow("train", file, 7 + k, k, 1, 2, 3, f"{k}.jpg") for k, file in enumerate(sources)
+    ]
+
+
+def test_given_rows_become_records(market, tmp_path):
+    files, rows = rows_of(market)
+    about = {"source": "somewhere", "importer": "given", "labels": "x"}
+    summary = prepare.prepare_rows(iter(rows), tmp_path / "out", label="given", total=5, about=about)
+    assert summary["images"] == {"train": 3} and summary["identities"] == {"train": 3}
+    assert about.items() <= summary.items()
+    assert json.loads((tmp_path / "out/prepared.json").read_text()) == summary
+    stored = list(records.open_split(tmp_path / "out", "train"))
+    assert [record.image for record in stored] == [file.read_bytes() for file in files]
+    assert [(r.identity, r.tracklet, r.video, r.camera, r.frame, r.path) for r in stored] == [
+        (7 + k, k, 1, 2, 3, f"{k}.jpg") for k in range(3)
+    ]
+    assert set(skipped(tmp_path / "out")) == {"3.jpg", "4.jpg"}
+
+
+def test_given_rows_that_cannot_be_stored_are_told_and_leave_nothing(market, tmp_path):
+    _, rows = rows_of(market)
+    about = {"source": "somewhere", "importer": "given"}
+    with pytest.raises(UserError, match=r"3\.jpg: not a readable image"):
+        prepare.prepare_rows(rows, tmp_path / "a", label="", total=5, about=about, on_bad_image="error")
+    with pytest.raises(UserError, match="no image found in somewhere"):
+        prepare.prepare_rows(rows[3:], tmp_path / "a", label="", total=2, about=about)
+    wrong = dataclasses.replace(rows[0], frame=-1)
+    with pytest.raises(UserError, match=r"0\.jpg: frame is -1"):
+        prepare.prepare_rows([wrong], tmp_path / "a", label="", total=1, about=about)
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/file").touch()
+    with pytest.raises(UserError, match="exists already"):
+        prepare.prepare_rows(rows, tmp_path / "a", label="", total=5, about=about)

@@ -84,3 +84,12 @@ def test_too_little_to_tell_is_refused():
     features, tracklets, videos, frames, _ = crowd()
     with pytest.raises(ValueError, match="0 pairs of different people"):
         denoise.calibrate(features, tracklets, videos, np.arange(len(frames)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 10])
+def test_all_pairs_in_blocks_are_all_pairs(monkeypatch, count):
+    monkeypatch.setattr(calibration, "_PAIR_ROWS", 3)
+    total = np.random.default_rng(0).normal(size=(count, 5))
+    first, second = np.triu_indices(count, 1)
+    expected = calibration.near.distances(total, first, second)
+    np.testing.assert_allclose(np.sort(calibration._all_pairs(total)), np.sort(expected), atol=1e-12)

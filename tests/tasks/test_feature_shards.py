@@ -57,3 +57,21 @@ def test_what_is_torn_or_missing_is_told(store, tmp_path):
         feature_shards.Stored(tmp_path)
     with pytest.raises(UserError, match=r"other work \(images 2, not 3\)"):
         feature_shards.begin(tmp_path, about | {"images": 3}, ["a", "b", "c"], {})
+
+
+def test_another_source_is_refused_though_it_is_as_large(tmp_path):
+    about = {"images": 2, "width": WIDTH, "shard_rows": 4, "dtype": "float32"}
+    begin = feature_shards.begin
+    begin(tmp_path, about, ["a", "b"], {"frame": np.arange(2)})
+    begin(tmp_path, about, ["a", "b"], {"frame": np.arange(2)})
+    for paths, frame in ((["a", "c"], [0, 1]), (["a", "b"], [0, 2])):
+        with pytest.raises(UserError, match="features of other images, the source has changed"):
+            begin(tmp_path, about, paths, {"frame": np.array(frame)})
+
+
+def test_paths_that_are_no_text_are_kept_readable(tmp_path):
+    about = {"images": 1, "width": WIDTH, "shard_rows": 4, "dtype": "float32"}
+    paths = [b"a\xff.jpg".decode(errors="surrogateescape")]
+    feature_shards.begin(tmp_path, about, paths, {})
+    feature_shards.begin(tmp_path, about, paths, {})
+    assert feature_shards.read_images(tmp_path)["path"].tolist() == ["a\\udcff.jpg"]

@@ -3,9 +3,10 @@
 from cion_jax.evaluation.label_report.description import Gallery, Group, Level, Run, Strip, Tile
 from cion_jax.evaluation.label_report.examples import Denoised, Links, galleries
 from cion_jax.evaluation.label_report.page import write
-from cion_jax.evaluation.label_report.samples import between, inside
+from cion_jax.evaluation.label_report.samples import Between, between, inside
 
 __all__ = [
+    "Between",
     "Denoised",
     "Gallery",
     "Group",
