@@ -65,8 +65,9 @@ def theirs(name: str, images: np.ndarray, options: argparse.Namespace) -> dict[s
     model = torch_models.create(name) or timm_models.create(name)
     if model is None:
         return None
-    # Channels last is PyTorch's faster layout for convolutions.
-    convolutional = zoo.spec(name).family not in ("vit", "swin", "volo")
+    # Channels last is PyTorch's faster layout for convolutions; but training FastViT in it ends PyTorch 2.13 with a
+    # segmentation fault on CPUs, without anything of ours in the process.
+    convolutional = zoo.spec(name).family not in ("vit", "swin", "volo", "fastvit")
     layout = torch.channels_last if convolutional else torch.contiguous_format
     model = model.to(options.torch_device, memory_format=layout)
     x = torch.tensor(images.transpose(0, 3, 1, 2)).to(options.torch_device, memory_format=layout)
