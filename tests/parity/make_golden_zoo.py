@@ -4,7 +4,8 @@
 
 Not a test: run it only if the oracle itself changes. It writes into tests/parity/golden/:
   zoo_eval.npz        <model>/256x128 and <model>/128x64: official features, float32 [2, embed_dim]
-  zoo_tensors.json.gz per model: embed_dim, parameters, macs, tolerance, ordered tensors [key, shape, kind, dtype]
+  zoo_tensors.json.gz per model: embed_dim, parameters, macs, tolerance, norm layers with epsilon and count, rates of
+                      drop path above 0, ordered tensors [key, shape, kind, dtype]
   zoo_pieces.npz      position tables at other sizes and other isolated pieces
   zoo_head.npz        the DINO head: input, intermediate and final values, gradient of weight_v
 """
@@ -27,6 +28,8 @@ def main(oracle: Path) -> None:
             "parameters": entry["params_used_in_forward"],
             "macs": entry["macs_256x128_with_attention_matmul"],
             "tolerance": entry["suggested_tol_max_abs_over_rms"],
+            "norms": {kind.partition(" momentum")[0]: count for kind, count in entry["norm_layers"].items()},
+            "drop_path_rates": entry["drop_path_rates"],
             "tensors": entry["tensors"],
         }
         for name, entry in models.items()

@@ -20,7 +20,7 @@ _LAYER_SCALES = ("gamma", "gamma_xca", "layer_scale", "layer_scale_1", "layer_sc
 
 @functools.cache
 def tables() -> dict:
-    """Per model: embed_dim, parameters, tolerance, tensors ([key, shape, kind, dtype] in official order)."""
+    """Per model: what make_golden_zoo.py lists; tensors are [key, shape, kind, dtype] in official order."""
     return json.loads(gzip.decompress((GOLDEN / "zoo_tensors.json.gz").read_bytes()))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cion_jax.zoo.convnext import LAYER_SCALE, Block, ConvNeXt
-from tests.zoo import recipe
+from tests.zoo import training
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
 
@@ -17,15 +17,15 @@ def small(**overrides):
 
 @pytest.fixture(scope="module")
 def variables():
-    return recipe.variables(small(), IMAGES)
+    return training.variables_of(small(), IMAGES)
 
 
 def test_training_reaches_every_parameter_and_recomputation_changes_nothing(variables):
-    recipe.check_training(small, variables, IMAGES)
+    training.check_recomputation(small, variables, IMAGES)
 
 
 def test_bfloat16_stays_close(variables):
-    recipe.check_bfloat16(small, variables, IMAGES)
+    training.check_bfloat16(small, variables, IMAGES)
 
 
 def test_start():

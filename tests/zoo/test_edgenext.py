@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cion_jax.zoo.edgenext import CrossCovarianceAttention, EdgeNeXt, SplitTransposeBlock, fourier_table
-from tests.zoo import recipe
+from tests.zoo import training
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 64, 32, 3)).astype(np.float32)
 
@@ -18,15 +18,15 @@ def small(**overrides):
 
 @pytest.fixture(scope="module")
 def variables():
-    return recipe.variables(small(), IMAGES)
+    return training.variables_of(small(), IMAGES)
 
 
 def test_training_reaches_every_parameter_and_recomputation_changes_nothing(variables):
-    recipe.check_training(small, variables, IMAGES)
+    training.check_recomputation(small, variables, IMAGES)
 
 
 def test_bfloat16_stays_close(variables):
-    recipe.check_bfloat16(small, variables, IMAGES)
+    training.check_bfloat16(small, variables, IMAGES)
 
 
 def test_attending_blocks_end_the_later_stages_and_one_knows_positions(variables):
@@ -55,7 +55,7 @@ def test_attention_is_over_channels_of_a_head():
     """Against the definition written out, one image and one head at a time."""
     x = np.random.default_rng(1).normal(size=(2, 5, 6)).astype(np.float32)
     module = CrossCovarianceAttention(heads=2)
-    variables = recipe.variables(module, x)
+    variables = training.variables_of(module, x)
     params = variables["params"]
     expected = np.zeros_like(x)
     for image in range(2):
@@ -73,7 +73,7 @@ def test_attention_is_over_channels_of_a_head():
 def test_a_block_adds_to_its_input_and_not_to_what_attention_left():
     x = jnp.asarray(np.random.default_rng(2).normal(size=(1, 4, 2, 8)), jnp.float32)
     block = SplitTransposeBlock(heads=2, scales=2, positions=True)
-    params = recipe.variables(block, x)["params"]
+    params = training.variables_of(block, x)["params"]
     y = jax.jit(block.apply)({"params": {**params, "gamma": jnp.zeros(8)}}, x)
     np.testing.assert_array_equal(y, x)
 

@@ -7,7 +7,7 @@ import pytest
 from flax import traverse_util
 
 from cion_jax.zoo import fastvit
-from tests.zoo.training import gradients_and_statistics, randomised, structure
+from tests.zoo.training import check_training, structure, variables_of
 
 RNG = np.random.default_rng(0)
 
@@ -30,9 +30,9 @@ def normal(*shape):
 )
 def test_a_mobile_one_block_has_the_branches_that_its_shape_allows(arguments, branches):
     x, block = normal(3, 5, 4, 8), fastvit.MobileOne(**arguments)
-    variables = randomised(block, x, False)
+    variables = variables_of(block, x, False)
     assert set(variables["params"]) == branches
-    gradients_and_statistics(block, variables, x)
+    check_training(block, variables, x)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_training_updates_every_statistic_and_reaches_every_parameter(block):
     x = normal(3, 4, 4, 32)
     # No activation lies between the sum of the large kernel's norms and the next norms: their biases are of no effect.
     names = ("['lkb_origin']['bn']['bias']", "['small_conv']['bn']['bias']")
-    gradients_and_statistics(block, randomised(block, x, False), x, without=names)
+    check_training(block, variables_of(block, x, False), x, without=names)
 
 
 def test_two_filters_read_each_channel():
     x = np.zeros((1, 8, 8, 3), np.float32)
     x[..., 1] = RNG.normal(size=(8, 8))
     module = fastvit.LargeKernel(fused=True)
-    variables = randomised(module, x, False)
+    variables = variables_of(module, x, False)
     variables["params"]["lkb_reparam"]["bias"] = np.zeros(6, np.float32)
     y = np.asarray(module.apply(variables, x, False))
     assert y.shape == (1, 4, 4, 6)
@@ -91,6 +91,6 @@ def test_recomputation_keeps_the_paths():
 def test_bfloat16_is_finite_at_any_size(size):
     module = fastvit.FastViT((1, 1), attention=True, dtype=jnp.bfloat16)
     images = normal(2, *size, 3)
-    features = jax.jit(module.apply)(randomised(module, images), images)
+    features = jax.jit(module.apply)(variables_of(module, images), images)
     assert features.shape == (2, 1024) and features.dtype == jnp.bfloat16
     assert np.isfinite(np.float32(features)).all()

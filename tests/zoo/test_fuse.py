@@ -15,7 +15,7 @@ from cion_jax import zoo
 from cion_jax.core.errors import UserError
 from cion_jax.zoo import fastvit, layers, registry, repvit
 from cion_jax.zoo.fuse import Filter, identity, normed, scaled, total
-from tests.zoo.training import randomised
+from tests.zoo.training import variables_of
 
 RNG = np.random.default_rng(0)
 
@@ -75,7 +75,7 @@ def small_models(monkeypatch):
 @pytest.mark.parametrize("name", SMALL)
 def test_a_fused_model_gives_the_same_features(small_models, name):
     images = jnp.asarray(RNG.normal(size=(2, 48, 32, 3)), jnp.float32)
-    variables = randomised(SMALL[name], images)
+    variables = variables_of(SMALL[name], images)
     expected = jax.jit(SMALL[name].apply)(variables, images)
     module, folded = zoo.fuse(name, variables)
     features = jax.jit(module.apply)(folded, images)
@@ -91,7 +91,7 @@ def test_a_fused_model_gives_the_same_features(small_models, name):
 
 def test_folding_twice_or_another_model_raises(small_models):
     images = jnp.ones((1, 48, 32, 3))
-    variables = randomised(SMALL["repvit_m0_9"], images)
+    variables = variables_of(SMALL["repvit_m0_9"], images)
     _, folded = zoo.fuse("repvit_m0_9", variables)
     with pytest.raises(ValueError, match="not the variables of an unfused repvit_m0_9"):
         zoo.fuse("repvit_m0_9", folded)

@@ -7,7 +7,7 @@ import pytest
 
 from cion_jax import zoo
 from cion_jax.zoo.repvit import Block, RepViT
-from tests.zoo.training import gradients_and_statistics, randomised, structure
+from tests.zoo.training import check_training, structure, variables_of
 
 RNG = np.random.default_rng(0)
 
@@ -33,14 +33,14 @@ def test_every_other_block_is_gated_but_the_last_before_a_stride():
 def test_training_updates_every_statistic_and_reaches_every_parameter(stride, gated):
     x = jnp.asarray(RNG.normal(size=(3, 6, 4, 8)), jnp.float32)
     block = Block(8 * stride, stride, gated, fused=False)
-    variables = randomised(block, x, False)
+    variables = variables_of(block, x, False)
     # A bias has no effect in training where nothing but linear layers lies between it and a batch norm.
     names = (
         ("['conv1']['bias']", "['conv']['bn']['bias']")
         if stride == 1
         else ("['token_mixer_0']['bn']['bias']",)
     )
-    gradients_and_statistics(block, variables, x, without=names)
+    check_training(block, variables, x, without=names)
 
 
 def test_blocks_begin_without_mixing_channels():
@@ -67,6 +67,6 @@ def test_recomputation_keeps_the_paths():
 def test_bfloat16_is_finite_at_any_size(size):
     module = RepViT((8, 12), (1, 2), dtype=jnp.bfloat16)
     images = jnp.asarray(RNG.normal(size=(2, *size, 3)), jnp.float32)
-    features = jax.jit(module.apply)(randomised(module, images), images)
+    features = jax.jit(module.apply)(variables_of(module, images), images)
     assert features.shape == (2, 12) and features.dtype == jnp.bfloat16
     assert np.isfinite(np.float32(features)).all()

@@ -9,30 +9,32 @@ import numpy as np
 import pytest
 from flax import errors
 from hypothesis import strategies as st
+from scipy import special
 
 from cion_jax import zoo
 from cion_jax.zoo import swin
-from tests.zoo import recipe
+from tests.zoo import training
 
+HEADS = 2
 # Maps of 12x8 and 6x4, filled up to 16x8 and 8x8.
 IMAGES = np.random.default_rng(0).normal(size=(2, 48, 32, 3)).astype(np.float32)
 
 
 def small(**overrides):
-    return swin.Swin(16, 2, (2, 1), **overrides)
+    return swin.Swin(16, HEADS, (2, 1), **overrides)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return recipe.variables(small(), IMAGES)
+    return training.variables_of(small(), IMAGES)
 
 
 def test_training_reaches_every_parameter_and_recomputation_changes_nothing(variables):
-    recipe.check_training(functools.partial(small, drop_path=0.1), variables, IMAGES)
+    training.check_recomputation(functools.partial(small, drop_path=0.1), variables, IMAGES)
 
 
 def test_bfloat16_stays_close(variables):
-    recipe.check_bfloat16(small, variables, IMAGES)
+    training.check_bfloat16(small, variables, IMAGES)
 
 
 def test_start():
@@ -94,10 +96,55 @@ def test_a_mask_parts_what_the_shift_brought_together(rows, columns):
     np.testing.assert_array_equal(last, np.indices((8, 8)).max(0) < 4)
 
 
+def attended(x, params, shifted):
+    """Written out from the architecture notes, place by place: what attention adds to a normed map [h, w, c]."""
+    height, width, channels = x.shape
+    size = [-(-n // 8) * 8 for n in (height, width)]
+    x = np.pad(x, ((0, size[0] - height), (0, size[1] - width), (0, 0)))  # before the roll
+    places = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    rolled = {
+        (i, j): tuple((n - 4 * shifted) % side for n, side in zip((i, j), size, strict=True))
+        for i, j in places
+    }
+    region = {
+        p: tuple((n >= side - 8) + (n >= side - 4) for n, side in zip(rolled[p], size, strict=True))
+        for p in places
+    }
+    qkv = x @ params["qkv"]["kernel"] + params["qkv"]["bias"]
+    query, key, value = np.moveaxis(qkv.reshape(*size, 3, HEADS, -1), 2, 0)
+    y = np.zeros_like(x)
+    for p in places:
+        window = [
+            o for o in places if all(a // 8 == b // 8 for a, b in zip(rolled[o], rolled[p], strict=True))
+        ]
+        for head in range(HEADS):
+            scores = []
+            for o in window:
+                dy, dx = (a - b for a, b in zip(rolled[p], rolled[o], strict=True))
+                score = query[p][head] @ key[o][head] / np.sqrt(channels / HEADS)
+                score += params["relative_position_bias_table"][(dy + 7) * 15 + dx + 7, head]
+                scores.append(score - 100 * (shifted and region[p] != region[o]))
+            own = slice(head * channels // HEADS, (head + 1) * channels // HEADS)
+            y[p][own] = special.softmax(scores) @ np.stack([value[o][head] for o in window])
+    return (y @ params["proj"]["kernel"] + params["proj"]["bias"])[:height, :width]
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("size", [(9, 3), (5, 10)])
+def test_maps_that_windows_do_not_fill_are_padded_and_then_rolled(size, shifted):
+    block = swin.Block(HEADS, shifted)
+    x = np.random.default_rng(3).normal(size=(1, *size, 4)).astype(np.float32)
+    params = training.variables_of(block, x, False)["params"]
+    params["mlp"]["fc2"] = jax.tree.map(np.zeros_like, params["mlp"]["fc2"])  # leaves attention alone
+    normed = swin.layers.LayerNorm(1e-5).apply({"params": params["norm1"]}, x)
+    expected = x[0] + attended(np.asarray(normed[0]), params["attn"], shifted)
+    np.testing.assert_allclose(block.apply({"params": params}, x, False)[0], expected, atol=1e-5)
+
+
 def test_merging_goes_down_first_and_fills_up_odd_maps():
     x = jnp.arange(2 * 3 * 2, dtype=jnp.float32).reshape(1, 2, 3, 2)
     module = swin.PatchMerging()
-    variables = recipe.variables(module, x)
+    variables = training.variables_of(module, x)
     even = module.apply(variables, x[:, :, :2])
     joined = np.concatenate([x[0, 0, 0], x[0, 1, 0], x[0, 0, 1], x[0, 1, 1]])
     norm, kernel = variables["params"]["norm"], variables["params"]["reduction"]["kernel"]

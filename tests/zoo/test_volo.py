@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from cion_jax.zoo import volo
-from tests.zoo.training import randomised, structure
+from tests.zoo.training import check_training, structure, variables_of
 
 RNG = np.random.default_rng(0)
 
@@ -52,7 +52,7 @@ def test_outlook_attention_window_by_window(size):
     height, width = size
     x, heads = normal(1, height, width, 8), 2
     module = volo.OutlookAttention(heads)
-    variables = randomised(module, x)
+    variables = variables_of(module, x)
     p = jax.tree.map(np.asarray, variables["params"])
     values = windows(np.asarray(x @ p["v"]["kernel"]))[0]
     scores = volo.average_pool_2x2(x)[0] @ p["attn"]["kernel"] + p["attn"]["bias"]
@@ -70,7 +70,7 @@ def test_outlook_attention_window_by_window(size):
 def test_only_the_class_token_asks_and_changes():
     token, patches = normal(2, 1, 8), normal(2, 5, 8)
     block = volo.ClassBlock(2)
-    variables = randomised(block, token, patches)
+    variables = variables_of(block, token, patches)
     y = block.apply(variables, token, patches)
     assert y.shape == (2, 1, 8)
     np.testing.assert_allclose(block.apply(variables, token, patches[:, ::-1]), y, atol=1e-6)
@@ -90,21 +90,9 @@ def small(**overrides):
     return volo.VOLO(64, (1, 1, 1, 1), **overrides)
 
 
-def test_training_reaches_every_parameter():
+def test_training_updates_every_statistic_and_reaches_every_parameter():
     images = normal(2, 32, 16, 3)
-    variables = randomised(small(), images)
-
-    def loss(params):
-        y, updated = small().apply(
-            {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
-        )
-        return jnp.sum(jnp.sin(y) * jnp.cos(jnp.arange(64))), updated
-
-    gradients, _ = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
-    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
-        name = jax.tree_util.keystr(path)
-        assert np.isfinite(leaf).all(), name
-        assert np.any(leaf), f"{name} has no gradient"
+    check_training(small(), variables_of(small(), images), images)
 
 
 def test_start():
@@ -131,6 +119,6 @@ def test_recomputation_keeps_the_paths():
 @pytest.mark.parametrize("size", [(48, 32), (40, 24)], ids=["whole patches", "odd grid of outlookers"])
 def test_bfloat16_is_finite(size):
     module, images = small(dtype=jnp.bfloat16), normal(2, *size, 3)
-    features = jax.jit(module.apply)(randomised(module, images), images)
+    features = jax.jit(module.apply)(variables_of(module, images), images)
     assert features.shape == (2, 64) and features.dtype == jnp.bfloat16
     assert np.isfinite(np.float32(features)).all()
