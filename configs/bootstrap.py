@@ -1,4 +1,4 @@
-"""Identities with no extractor at hand: --config.source=TRACKLETS; --config=configs/bootstrap.py:vit_b trains a ViT-B."""
+"""Identities with no extractor at hand: --config.source=TRACKLETS; configs/bootstrap.py:vit_b trains a ViT-B."""
 
 import importlib
 
@@ -11,7 +11,9 @@ def get_config(recipe: str = "demo") -> ConfigDict:
     """Every setting of the task `bootstrap`; `recipe` is the file of configs/ that the rounds train by."""
     c = ConfigDict()
     c.task = "bootstrap"  # which task of cion_jax/tasks runs
-    c.source = ""  # what the task tracklets makes, or records or a table with tracklet, video and frame; empty:
+    c.source = (
+        ""  # what the task tracklets makes, or records or a table with tracklet, video and frame; empty:
+    )
     # synthetic people, made on the spot
     c.truth = ""  # for measuring only: "identity" (that column), or a .csv with columns path and identity
     c.rounds = 2  # a round pre-trains, extracts and denoises; more rounds go on from those that are done

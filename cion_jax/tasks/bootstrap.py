@@ -1,0 +1,145 @@
+"""Task `bootstrap`: raw tracklets -> identities with no extractor at hand, in rounds of pre-train, extract, denoise."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cion_jax.core.errors import UserError
+from cion_jax.core.files import write_json
+from cion_jax.tasks import bootstrap_source, bootstrap_table, denoise, extract, outputs, pretrain
+from cion_jax.tasks.bootstrap_source import Source
+
+TASKS = {"pretrain": pretrain, "extract": extract, "denoise": denoise}
+DONE = "done.json"
+_STARTS = ("scratch", "previous")
+# Settings that leave the result as it is: finished work is kept whatever they are.
+_OF_NO_EFFECT = (
+    *(
+        "pretrain.log",
+        "pretrain.checkpoint",
+        "pretrain.eval",
+        "pretrain.data.threads",
+        "pretrain.data.workers",
+    ),
+    *("pretrain.data.cache_dir", "extract.threads", "extract.batch_size", "extract.shard_rows"),
+    *("denoise.truth", "denoise.thumbnails"),
+)
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Makes, or goes on with, the rounds of `workdir`: round_0, round_1, ..., and tells how good their labels are.
+
+    Round 0 trains on the tracklets as they are, each an identity of its own; every later round on the identities that
+    the round before found. Each round extracts features of all images anew and denoises the raw tracklets with them.
+    A restart goes on where the run was interrupted: what a round has finished stays.
+
+    Raises:
+      UserError: settings or a source that cannot be used, finished work of other settings, or features by which the
+        tracklets cannot be denoised; see the message.
+      Preempted: the machine is about to be taken away; the state of the training is saved.
+    """
+    _check(config)
+    say = outputs.Speaker()
+    source = bootstrap_source.prepare_source(config, workdir, say)
+    table: list[dict[str, Any]] = []
+    for number in range(config.rounds):
+        folder = workdir / f"round_{number}"
+        say(f"round {number} of {config.rounds}, in {folder}")
+        for part, settings in round_settings(config, workdir, number, source).items():
+            _once(part, settings, folder, say)
+        table = bootstrap_table.extended(table, folder, json.loads((folder / DONE).read_text()))
+        say("\n" + bootstrap_table.write(workdir, table))
+
+
+def round_settings(config: ConfigDict, workdir: Path, number: int, source: Source) -> dict[str, ConfigDict]:
+    """What the three tasks of a round are asked to do, by their name."""
+    folder, before = workdir / f"round_{number}", workdir / f"round_{number - 1}"
+    made = {name: config[name].copy_and_resolve_references() for name in TASKS}
+    train, features, labels = made.values()
+    train.data.train = str(before / "denoised/records" if number else source.tracklets)
+    train.data.eval = train.data.eval or source.evaluation
+    if number and config.start == "previous":
+        train.model.weights = str(_backbone(before))
+    features.source, features.target = str(source.tracklets), str(folder / "features")
+    features.weights = str(_backbone(folder))
+    labels.source, labels.target = features.target, str(folder / "denoised")
+    labels.truth, labels.records, labels.report = source.truth, True, True
+    return made
+
+
+def _backbone(folder: Path) -> Path:
+    return folder / "pretrain" / outputs.BACKBONE_FILE
+
+
+def _once(part: str, settings: ConfigDict, folder: Path, say: Callable[[str], None]) -> None:
+    """Does a part of a round, unless it is done."""
+    done = _done(folder)
+    wanted = _plain(settings.to_dict())
+    if part in done:
+        _compare(part, done[part]["settings"], wanted, folder, say)
+        say(f"{part}: done before, in {folder}")
+        return
+    begin = time.monotonic()
+    workdir = folder / "pretrain" if part == "pretrain" else folder
+    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        TASKS[part].run(settings, workdir)
+    except UserError as error:
+        raise UserError(f"{folder}, {part}: {error}") from error
+    done[part] = {"settings": wanted, "seconds": round(time.monotonic() - begin, 1)}
+    write_json(folder / DONE, done)
+
+
+def _done(folder: Path) -> dict[str, Any]:
+    """Finished parts with their settings and seconds."""
+    file = folder / DONE
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _compare(part: str, there: dict, wanted: dict, folder: Path, say: Callable[[str], None]) -> None:
+    """Thresholds may be given when a later round asks for them; training and features must be of one kind."""
+    old, new = _flat(there, part), _flat(wanted, part)
+    differing = [key for key in new if old.get(key) != new[key] and not key.startswith(_OF_NO_EFFECT)]
+    if not differing:
+        return
+    what = "; ".join(f"{key}: {old.get(key)!r} there, {new[key]!r} asked for" for key in differing)
+    if part == "denoise":
+        say(f"{folder} was denoised with other settings and stays as it is ({what})")
+        return
+    raise UserError(
+        f"{folder} was made with other settings ({what}). Give another --workdir, or the settings of that run"
+    )
+
+
+def _flat(tree: dict, prefix: str) -> dict[str, Any]:
+    found = {}
+    for key, value in tree.items():
+        name = f"{prefix}.{key}"
+        found |= _flat(value, name) if isinstance(value, dict) else {name: value}
+    return found
+
+
+def _plain(settings: dict) -> dict:
+    """As JSON gives it back: tuples as lists."""
+    return json.loads(json.dumps(settings))
+
+
+def _check(config: ConfigDict) -> None:
+    if jax.process_count() > 1:
+        raise UserError("the task bootstrap runs in one process, on all its devices: leave out --distributed")
+    if config.rounds < 1:
+        raise UserError(f"rounds={config.rounds} must be at least 1")
+    if config.start not in _STARTS:
+        raise UserError(f"start={config.start!r} is none of {', '.join(_STARTS)}")
+    for name in TASKS:
+        if config[name].task != name:
+            raise UserError(f"{name}.task={config[name].task!r}: the part {name} is the task of this name")
+    if config.truth and not config.source:
+        raise UserError(
+            "truth belongs to a source: add --config.source=TRACKLETS; the synthetic people's is known"
+        )
