@@ -50,7 +50,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     for number in range(config.rounds):
         folder = workdir / f"round_{number}"
         say(f"round {number} of {config.rounds}, in {folder}")
-        for part, settings in round_settings(config, workdir, number, source).items():
+        made = round_settings(config, workdir, number, source)
+        if number:
+            made["pretrain"] = fitted(made["pretrain"], table[-1]["identities"], say)
+        for part, settings in made.items():
             _once(part, settings, folder, say)
         table = bootstrap_table.extended(table, folder, json.loads((folder / DONE).read_text()))
         say("\n" + bootstrap_table.write(workdir, table))
@@ -70,6 +73,29 @@ def round_settings(config: ConfigDict, workdir: Path, number: int, source: Sourc
     labels.source, labels.target = features.target, str(folder / "denoised")
     labels.truth, labels.records, labels.report = source.truth, True, True
     return made
+
+
+def fitted(settings: ConfigDict, identities: int, say: Callable[[str], None]) -> ConfigDict:
+    """Pre-training with more images per identity where there are too few identities for a batch.
+
+    Few people, well denoised, are fewer identities than a batch of so many tracklets asks for.
+    """
+    batch = settings.data.batch_size
+    if not isinstance(batch, int) or batch < 1:
+        return settings
+    parts = jax.device_count() * settings.train.accumulate
+    fitting = [n for n in range(1, batch + 1) if batch % (n * parts) == 0 and batch // n <= identities]
+    stages = tuple(
+        (epoch, n if batch // n <= identities or not fitting else fitting[0])
+        for epoch, n in settings.train.curriculum
+    )
+    if stages != tuple(tuple(stage) for stage in settings.train.curriculum):
+        say(
+            f"{identities} identities do not fill batches of {batch} as train.curriculum={settings.train.curriculum} "
+            f"has it: this round trains with {stages}"
+        )
+        settings.train.curriculum = stages
+    return settings
 
 
 def _backbone(folder: Path) -> Path:
