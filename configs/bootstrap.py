@@ -29,6 +29,13 @@ def get_config(recipe: str = "demo") -> ConfigDict:
     c.synthetic.height, c.synthetic.width = 96, 48  # pixels
     c.synthetic.seed = 0
 
+    c.whitening = ConfigDict()  # of the features, by what varies within tracklets
+    c.whitening.source = ""  # set by the round, like the target
+    c.whitening.target = ""
+    c.whitening.shrinkage = (
+        0.1  # share of that variation taken as equal everywhere; 1: centred only; -1: as extracted
+    )
+
     # Settings of the three tasks; sources, targets, truth and the first weights are set by the round.
     c.pretrain = importlib.import_module(f"configs.{recipe}").get_config()
     c.pretrain.eval.every_epochs = 0.0  # retrieval of held-out people, where there are any, at both ends only

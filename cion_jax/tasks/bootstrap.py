@@ -11,10 +11,11 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
-from cion_jax.tasks import bootstrap_source, bootstrap_table, denoise, extract, outputs, pretrain
+from cion_jax.tasks import bootstrap_source, bootstrap_table, denoise, extract, outputs, pretrain, whitening
 from cion_jax.tasks.bootstrap_source import Source
 
 TASKS = {"pretrain": pretrain, "extract": extract, "denoise": denoise}
+PARTS = {"pretrain": pretrain, "extract": extract, "whitening": whitening, "denoise": denoise}
 DONE = "done.json"
 _STARTS = ("scratch", "previous")
 # Settings that leave the result as it is: finished work is kept whatever they are.
@@ -60,10 +61,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def round_settings(config: ConfigDict, workdir: Path, number: int, source: Source) -> dict[str, ConfigDict]:
-    """What the three tasks of a round are asked to do, by their name."""
+    """What the parts of a round are asked to do, by their name, in order."""
     folder, before = workdir / f"round_{number}", workdir / f"round_{number - 1}"
-    made = {name: config[name].copy_and_resolve_references() for name in TASKS}
-    train, features, labels = made.values()
+    made = {
+        name: config[name].copy_and_resolve_references()
+        for name in PARTS
+        if name != "whitening" or config.whitening.shrinkage >= 0
+    }
+    train, features, labels = (made[name] for name in TASKS)
     train.data.train = str(before / "denoised/records" if number else source.tracklets)
     train.data.eval = train.data.eval or source.evaluation
     if number and config.start == "previous":
@@ -71,6 +76,9 @@ def round_settings(config: ConfigDict, workdir: Path, number: int, source: Sourc
     features.source, features.target = str(source.tracklets), str(folder / "features")
     features.weights = str(_backbone(folder))
     labels.source, labels.target = features.target, str(folder / "denoised")
+    if "whitening" in made:
+        made["whitening"].source = features.target
+        made["whitening"].target = labels.source = str(folder / "features_whitened")
     labels.truth, labels.records, labels.report = source.truth, True, True
     return made
 
@@ -114,7 +122,7 @@ def _once(part: str, settings: ConfigDict, folder: Path, say: Callable[[str], No
     workdir = folder / "pretrain" if part == "pretrain" else folder
     workdir.mkdir(parents=True, exist_ok=True)
     try:
-        TASKS[part].run(settings, workdir)
+        PARTS[part].run(settings, workdir)
     except UserError as error:
         raise UserError(f"{folder}, {part}: {error}") from error
     done[part] = {"settings": wanted, "seconds": round(time.monotonic() - begin, 1)}
