@@ -50,7 +50,9 @@ def prepare_source(config: ConfigDict, workdir: Path, say: Callable[[str], None]
     if ready and (there := json.loads((target / records.SUMMARY_FILE).read_text())["source"]) != told:
         raise UserError(f"{workdir} holds rounds of {there}, not of {source}: give another --workdir")
     if not ready or (truth == "identity" and not table.exists()):
-        found = pictures.open_pictures(Path(source), split="train")
+        found = pictures.open_pictures(Path(source))
+        if {"train"} < set(found.columns["split"].tolist()):
+            found = pictures.open_pictures(Path(source), split="train")
         tracklet = _check(source, found)
         if truth == "identity":
             _write_truth(table, source, found, tracklet)

@@ -1,8 +1,9 @@
 """Features whose directions count by what they tell: whitened by what varies within tracklets (WCCN).
 
 A backbone that has learned from little data uses few of its directions, most of them for pose, light and place in the
-box. Images of one tracklet show mostly one person, so what varies among them is what a distance between people should not
-see. Within-class covariance normalisation with the tracklets as classes (Hatch et al. 2006, for speakers) needs no truth.
+box. Images of one tracklet show mostly one person, so what varies among them is what a distance between people should
+not see. Within-class covariance normalisation with the tracklets as classes (Hatch et al., 2006, for speakers) needs no
+truth.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         raise UserError(f"whitening.shrinkage={config.shrinkage} must be between 0 and 1")
     source, target, say = Path(config.source), Path(config.target), Speaker()
     columns = feature_shards.read_images(source)
-    bad = {row: reason for row, reason in feature_shards.unreadable(source)}
+    bad = dict(feature_shards.unreadable(source))
     good = np.ones(len(columns["path"]), bool)
     good[list(bad)] = False
     features = feature_shards.Stored(source)
