@@ -24,6 +24,7 @@ def get_config(recipe: str = "demo") -> ConfigDict:
     c.synthetic.eval_identities = 40  # held out, for retrieval
     c.synthetic.cameras = 4
     c.synthetic.lookalikes = 2  # people who share colours
+    c.synthetic.colour_shift = 1.0  # how much cameras and light change colours; 0: not at all
     c.synthetic.switches = 0.2  # share of tracklets that end on another person
     c.synthetic.cuts = 1.0  # mean number of cuts of a track
     c.synthetic.height, c.synthetic.width = 96, 48  # pixels

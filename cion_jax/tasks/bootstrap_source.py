@@ -1,6 +1,7 @@
 """What bootstrapping begins with: tracklets as records whose identity is the tracklet, and the truth beside them."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -76,13 +77,18 @@ def _synthetic(wanted: ConfigDict, workdir: Path, say: Callable[[str], None]) ->
         eval_identities=wanted.eval_identities,
         cameras=wanted.cameras,
         lookalikes=wanted.lookalikes,
+        colour_shift=wanted.colour_shift,
         tracklets_per_identity=(1, 4),
         images_per_tracklet=(6, 30),
         height=wanted.height,
         width=wanted.width,
     )
     spec = synthetic_videos.VideoSpec(people, switches=wanted.switches, cuts=wanted.cuts)
-    if not records.is_prepared(target):
+    if records.is_prepared(target):
+        there = json.loads((target / records.SUMMARY_FILE).read_text())["spec"]
+        if there != json.loads(json.dumps(dataclasses.asdict(spec))):
+            raise UserError(f"{workdir} holds rounds of other synthetic people: give another --workdir")
+    else:
         say(
             f"no --config.source given: {wanted.identities} synthetic people in tracklets with known faults, drawn here"
         )
