@@ -9,7 +9,7 @@ from cion_jax.core import command_line
 from cion_jax.core.command_line import Command
 from cion_jax.core.errors import UserError
 
-TASKS = ("denoise", "export", "extract", "prepare", "pretrain", "tracklets")
+TASKS = ("bootstrap", "denoise", "export", "extract", "prepare", "pretrain", "tracklets")
 USER_ERROR_CODE = 2
 
 

@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     c.model.dtype = (
         "auto"  # compute type: float32, bfloat16, or auto (bfloat16 on GPU and TPU); weights are float32
     )
+    c.model.weights = ""  # a backbone to begin with, of any kind that extract takes; empty: random weights
     c.model.remat = False  # recompute activations in the backward pass: less memory, about a third slower
 
     c.head = ConfigDict()

@@ -15,7 +15,7 @@ from cion_jax.data import loader
 from cion_jax.data.augment import multi_crop
 from cion_jax.data.curriculum import Curriculum
 from cion_jax.methods.distill import Distill, Settings
-from cion_jax.tasks import batch_size, outputs, retrieval, settings, sources
+from cion_jax.tasks import batch_size, initial_weights, outputs, retrieval, settings, sources
 from cion_jax.train import checkpoint, loop
 from cion_jax.train.logging import MetricsLog, NoLog, read_rows
 from cion_jax.train.preemption import PreemptionWatch
@@ -126,6 +126,10 @@ class _Run:
                 checkpoints.check_room(shapes)
                 # Parameters are born on the devices where they live.
                 state = jax.jit(init, out_shardings=layout)(key)
+                if weights := config.model.weights:
+                    backbone = initial_weights.read(weights, config.model.name)
+                    state = initial_weights.put(state, layout, backbone)
+                    self.say(f"student and teacher begin with the backbone of {weights}")
             return self._loop(state, layout, checkpoints, continuing)
 
     def _loop(

@@ -160,6 +160,7 @@ def run_identity(config: ConfigDict, curriculum: Curriculum, records: RecordSet)
     """What a checkpoint must agree on for a run to be continued bit by bit."""
     return {
         "model.name": config.model.name,
+        "model.weights": config.model.weights or None,  # as checkpoints have it that are older than the key
         "head.outputs": config.head.outputs,
         "head.hidden": config.head.hidden,
         "head.bottleneck": config.head.bottleneck,
