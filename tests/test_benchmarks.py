@@ -86,6 +86,7 @@ def test_both_sides_do_the_same_step(name, tmp_path):
     assert model["ratio_wall"]["median"] > 0 and model["gflop_per_image"] > 0
 
 
+@pytest.mark.slow
 def test_zoo_benchmark(tmp_path):
     file = tmp_path / "zoo.json"
     arguments = "--models resnet18 --batch 2 --size 32 16 --rounds 1 --json"

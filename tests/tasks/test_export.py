@@ -42,6 +42,7 @@ def test_a_run_becomes_onnx_at_its_own_size(source, tmp_path, capsys):
     assert "MB in" in (line := capsys.readouterr().out) and "least cosine 1.0000" in line
 
 
+@pytest.mark.slow  # tests/bridge/test_export.py has the same journey without the task
 def test_a_jax_program(source, tmp_path, capsys):
     target = tmp_path / "model.stablehlo"
     export.run(
