@@ -27,6 +27,8 @@ _SEEN_BELOW = (
 _FAR = 0.05  # share of pairs of different people beyond which distances are not looked at
 _BIN, _SMOOTH = 0.005, 0.02  # of the histogram of distances, and the standard deviation it is smoothed by
 _EMPTY = 0.01  # of the density of the hump: places this little above the emptiest are as empty
+_FEW = 3  # pairs of different people: one or two that are near may be one person under two boxes
+_SIGNIFICANT = 2.0  # standard deviations of counting by which the hump has to stand out from the gap
 _DOUBLE = 1.5  # times the distance of the hump: tracklets nearer than this in one frame are one person twice
 _PAIR_ROWS = 512  # identities compared with all others at a time
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
@@ -63,10 +65,11 @@ def calibrate(
     sigma_cst is what 97.5 % of the images of the median tracklet stay below, so that a typical tracklet keeps its
     images although others hold two people.
 
-    sigma_drm lies where the distances between tracklets leave a gap: at the emptiest place beyond the hump of pairs of
-    one person. Look-alikes may make a hump of their own further out, so the gap is not looked for beyond the distance
-    where false links take over. Tracklets seen in one frame are two people: the share of them within a distance, times
-    the number of all pairs, is the number of false links to expect there.
+    sigma_drm lies where the distances between tracklets leave a gap: at the emptiest place beyond the hump of pairs
+    of one person. Look-alikes may make a hump of their own further out, so the gap is not looked for beyond the
+    distance where false links take over; and where there is no gap, sigma_drm lies there itself. Tracklets seen in
+    one frame are two people: the share of them within a distance, times the number of all pairs, is the number of
+    false links to expect there.
 
     Args:
       features: floating point [n, d].
@@ -236,7 +239,8 @@ class _Pairs(NamedTuple):
         """The emptiest distance between the hump of one person's pairs and where those of two people take over."""
         place, density = _histogram(self.near, self.limit)
         links = np.searchsorted(self.near, place, side="right")
-        expected = self.count * np.searchsorted(self.apart, place, side="right") / len(self.apart)
+        false = np.searchsorted(self.apart, place, side="right")
+        expected = np.where(false < _FEW, 0, self.count * false / len(self.apart))
         beyond = place >= self.hump
         taken_over = np.flatnonzero(beyond & (expected > false_links * links))
         between = np.flatnonzero(beyond)[: taken_over[0] - np.argmax(beyond) if len(taken_over) else None]
@@ -245,7 +249,12 @@ class _Pairs(NamedTuple):
                 "people seen together are as near to one another as tracklets of one person: these features do not "
                 "tell people apart. Give sigma_cst and sigma_drm yourself, or take another extractor"
             )
-        return float(place[between[_middle_of_gap(density[between])]])
+        gap = _middle_of_gap(density[between])
+        if not _stands_out(density[between[0]], density[between].min()):
+            # Nothing but a slope: pairs of one person and of two pass into one another. What is left is to go as far as
+            # links are more often right than wrong.
+            gap = -1
+        return float(place[between[gap]])
 
 
 def _others(total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float) -> np.ndarray:
@@ -269,6 +278,13 @@ def _middle_of_gap(density: np.ndarray) -> int:
     while last + 1 < len(density) and empty[last + 1]:
         last += 1
     return (first + last) // 2
+
+
+def _stands_out(hump: float, gap: float) -> bool:
+    """Whether densities differ by more than chance does to counts of that size."""
+    # A Gaussian of this width counts as many bins.
+    bins = 2 * np.sqrt(np.pi) * _SMOOTH / _BIN
+    return (hump - gap) * bins > _SIGNIFICANT * np.sqrt((hump + gap) * bins)
 
 
 def _histogram(distances: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,16 @@ def test_the_gap_behind_look_alikes_is_not_taken():
     assert 0.15 < pairs.threshold(0.5) < 0.28, "between one person and look-alikes, not beyond these"
 
 
+def test_without_a_gap_it_goes_as_far_as_links_are_more_often_right():
+    rng = np.random.default_rng(0)
+    one, two = 0.6 * np.sqrt(rng.random(300)), rng.normal(1.0, 0.2, 5000)  # denser and denser
+    pairs = calibration._Pairs(np.sort(two[:400]), np.sort(np.concatenate([one, two])), 5300, 0.02, 0.75)
+    found = pairs.threshold(0.5)
+    right, wrong = (one < found).sum(), (two < found).sum()
+    assert 0.3 < found < 0.7
+    assert wrong < 1.2 * right, "half of the links may be wrong, as far as a sample tells"
+
+
 def test_features_that_tell_nobody_apart_are_refused():
     rng = np.random.default_rng(0)
     one = np.sort(rng.normal(0.1, 0.02, 4000))
