@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import rows
+from cion_jax.denoise.decisions import MARGIN
 from cion_jax.denoise.watching import Watch, unwatched
 
-MARGIN = 1e-5  # what float32 may be wrong by: decisions closer than this are retaken in float64
 _NARROW, _WIDE = 512, 2048  # rows and columns of a tile; narrow ones waste less where the band is narrow
 _AHEAD = 2  # tiles a device has to do while the last ones are read
 _CACHED = 8  # blocks kept on a device: a band of 1,000 needs three of them again and again

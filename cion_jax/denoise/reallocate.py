@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import rows
+from cion_jax.denoise.decisions import MARGIN, TIE
 
-TIE = 1e-6  # tracklets this equally near: the earlier one
-MARGIN = 1e-5  # what float32 may be wrong by: decisions closer than this are retaken in float64
 _SIDE = 512  # images and tracklets of a tile
 _NOBODY = np.float32(4.0)  # further than any cosine distance
 

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import devices, ragged, rows
+from cion_jax.denoise.decisions import MARGIN, TIE
 
-TIE = 1e-6  # images within this of the largest distance count as equally far
-MARGIN = 1e-5  # what float32 may be wrong by: decisions closer than this are retaken in float64
 # Where the mean of the others is shorter than this, its direction is not known to MARGIN in float32.
 _SHORT = 0.05
 _LENGTHS = (4, 8, 16, 32, 64, 128, 256, 512)  # tracklets are padded to one of them; longer ones go one by one
