@@ -3,7 +3,6 @@
 import numpy as np
 
 from cion_jax.denoise import near
-from cion_jax.denoise.closure import Components
 
 _BLOCK_ROWS = 65_536  # sums looked at in one go
 
@@ -31,11 +30,8 @@ def link_tracklets(
     vectors = sums if len(alive) == len(sums) else sums[alive]
     width = len(alive) if half_width is None else half_width
     ends = np.minimum(np.arange(len(alive)) + width + 1, len(alive))
-    components = Components(len(alive))
-    for i, j in near.near_pairs(vectors, ends, sigma_drm):
-        components.link(i, j)
     identities = np.full(len(sums), -1, np.int64)
-    identities[alive] = components.labels()
+    identities[alive] = near.components(vectors, ends, sigma_drm)
     return identities
 
 

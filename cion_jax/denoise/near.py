@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cion_jax.denoise import rows
+from cion_jax.denoise.closure import Components
 from cion_jax.denoise.decisions import MARGIN
 from cion_jax.denoise.watching import Watch, unwatched
 
@@ -54,6 +55,16 @@ def near_pairs(
                 yield _collect(vectors, sigma, *pending.popleft())
         while pending:
             yield _collect(vectors, sigma, *pending.popleft())
+
+
+def components(
+    vectors: np.ndarray, ends: np.ndarray, sigma: float, *, watch: Watch = unwatched, label: str = "comparing"
+) -> np.ndarray:
+    """What hangs together by near pairs: arguments as for `near_pairs`; int64 [t], numbered by first members."""
+    found = Components(len(vectors))
+    for i, j in near_pairs(vectors, ends, sigma, watch=watch, label=label):
+        found.link(i, j)
+    return found.labels()
 
 
 def distances(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ level 2 throws their images away. Those that are alike within a video become one
 import numpy as np
 
 from cion_jax.denoise import near, rows
-from cion_jax.denoise.closure import Components
 from cion_jax.denoise.watching import Watch, unwatched
 
 
@@ -40,8 +39,5 @@ def new_tracklets(
     changes = np.flatnonzero(np.diff(video)) + 1
     stops = np.concatenate([changes, [len(out)]])
     ends = stops[np.searchsorted(stops, np.arange(len(out)), side="right")]
-    components = Components(len(out))
-    for i, j in near.near_pairs(unit, ends, sigma, watch=watch, label="rebirth"):
-        components.link(i, j)
-    group = components.labels()
+    group = near.components(unit, ends, sigma, watch=watch, label="rebirth")
     return rows.first_appearance(np.where(np.bincount(group)[group] >= min_images, group, -1))

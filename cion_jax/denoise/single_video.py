@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cion_jax.denoise import near, ragged, rows, sums
-from cion_jax.denoise.closure import Components
 from cion_jax.denoise.ragged import Tracklets
 from cion_jax.denoise.reallocate import nearest_tracklet
 from cion_jax.denoise.single_tracklet import keep_rows
@@ -111,11 +110,7 @@ def _clean(
 
 def merge(total: np.ndarray, video: np.ndarray, sigma_drm: float) -> np.ndarray:
     """Identities of tracklets from sums [t, d] and ascending videos [t]: the closure of "near" within each video."""
-    components = Components(len(total))
-    ends = np.searchsorted(video, video, side="right")
-    for i, j in near.near_pairs(total, ends, sigma_drm):
-        components.link(i, j)
-    return components.labels()
+    return near.components(total, np.searchsorted(video, video, side="right"), sigma_drm)
 
 
 def labels_of(tracklet: np.ndarray, identity: np.ndarray) -> np.ndarray:
