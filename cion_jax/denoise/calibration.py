@@ -25,13 +25,23 @@ _SEEN_BELOW = (
     5  # pairs that have to lie below a distance for their share to be counted; rarer ones are extrapolated
 )
 _FAR = 0.05  # share of pairs of different people beyond which distances are not looked at
-_BIN, _SMOOTH = 0.005, 0.02  # of the histogram of distances, and the standard deviation it is smoothed by
+# Of the histogram of distances, in medians of people seen together: networks differ in how far apart all people are.
+_BIN, _SMOOTH = 1 / 160, 1 / 40  # the second is the standard deviation that it is smoothed by
+_HUMP = 1 / 8  # nothing so near to the top of a hump is higher
 _EMPTY = 0.01  # of the density of the hump: places this little above the emptiest are as empty
 _FEW = 3  # pairs of different people: one or two that are near may be one person under two boxes
-_SIGNIFICANT = 2.0  # standard deviations of counting by which the hump has to stand out from the gap
+# Standard deviations of counting by which the hump has to stand out from the gap: three, since the emptiest of many
+# places is found by looking for it.
+_SIGNIFICANT = 3.0
 _DOUBLE = 1.5  # times the distance of the hump: tracklets nearer than this in one frame are one person twice
 _PAIR_ROWS = 512  # identities compared with all others at a time
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
+
+
+_NOT_APART = (
+    "people seen together are as near to one another as tracklets of one person: these features do not tell people "
+    "apart. Give sigma_cst and sigma_drm yourself, or take another extractor"
+)
 
 
 class Calibration(NamedTuple):
@@ -230,14 +240,14 @@ class _Pairs(NamedTuple):
         standing = np.flatnonzero(enough)
         others = _others(total, standing, together, limit)
         # As near as tracklets of one person usually are: one person under two boxes, not two people.
-        hump = _hump(others, limit)
+        hump = _hump(*_histogram(others, limit, np.median(apart)))
         apart = apart[apart > _DOUBLE * hump]
         _enough(MIN_TRACKLETS, len(apart))
         return cls(apart, others, len(standing) * (len(standing) - 1) // 2, hump, limit)
 
     def threshold(self, false_links: float) -> float:
         """The emptiest distance between the hump of one person's pairs and where those of two people take over."""
-        place, density = _histogram(self.near, self.limit)
+        place, density = _histogram(self.near, self.limit, np.median(self.apart))
         links = np.searchsorted(self.near, place, side="right")
         false = np.searchsorted(self.apart, place, side="right")
         expected = np.where(false < _FEW, 0, self.count * false / len(self.apart))
@@ -245,10 +255,7 @@ class _Pairs(NamedTuple):
         taken_over = np.flatnonzero(beyond & (expected > false_links * links))
         between = np.flatnonzero(beyond)[: taken_over[0] - np.argmax(beyond) if len(taken_over) else None]
         if not len(between):
-            raise ValueError(
-                "people seen together are as near to one another as tracklets of one person: these features do not "
-                "tell people apart. Give sigma_cst and sigma_drm yourself, or take another extractor"
-            )
+            raise ValueError(_NOT_APART)
         gap = _middle_of_gap(density[between])
         if not _stands_out(density[between[0]], density[between].min()):
             # Nothing but a slope: pairs of one person and of two pass into one another. What is left is to go as far as
@@ -287,18 +294,20 @@ def _stands_out(hump: float, gap: float) -> bool:
     return (hump - gap) * bins > _SIGNIFICANT * np.sqrt((hump + gap) * bins)
 
 
-def _histogram(distances: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Places 0..limit and how dense distances [n] are there, smoothed."""
-    edges = np.arange(0, limit + _BIN, _BIN)
+def _histogram(distances: np.ndarray, limit: float, typical: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places 0..limit and how dense distances [n] are there, smoothed; `typical` is the median between people."""
+    if not typical > 0:
+        raise ValueError(_NOT_APART)
+    step = _BIN * typical
+    edges = np.arange(0, limit + step, step)
     count, _ = np.histogram(distances, edges)
     smooth = ndimage.gaussian_filter1d(count.astype(float), _SMOOTH / _BIN, mode="nearest")
     return (edges[1:] + edges[:-1]) / 2, smooth
 
 
-def _hump(distances: np.ndarray, limit: float) -> float:
-    """Where pairs of one person are densest: the first place that nothing within 0.1 surpasses."""
-    place, density = _histogram(distances, limit)
-    around = ndimage.maximum_filter1d(density, 2 * round(0.1 / _BIN) + 1, mode="nearest")
+def _hump(place: np.ndarray, density: np.ndarray) -> float:
+    """Where pairs of one person are densest: the first place that nothing near it surpasses."""
+    around = ndimage.maximum_filter1d(density, 2 * round(_HUMP / _BIN) + 1, mode="nearest")
     highest = np.flatnonzero((density >= around) & (density > 0))
     return float(place[highest[0]]) if len(highest) else 0.0
 

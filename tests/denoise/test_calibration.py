@@ -64,6 +64,30 @@ def test_without_a_gap_it_goes_as_far_as_links_are_more_often_right():
     assert wrong < 1.2 * right, "half of the links may be wrong, as far as a sample tells"
 
 
+def test_a_dip_that_chance_makes_is_no_gap():
+    """Some sixty near pairs between 0 and .4, with a few less around .28: seen with little data."""
+    rng = np.random.default_rng(0)
+    one = np.concatenate([rng.uniform(0.1, 0.24, 36), rng.uniform(0.24, 0.36, 12), rng.uniform(0.36, 0.6, 60)])
+    two = rng.normal(1.1, 0.2, 5000)
+    pairs = calibration._Pairs(np.sort(two[:200]), np.sort(np.concatenate([one, two])), 5108, 0.19, 0.75)
+    assert pairs.threshold(0.5) > 0.45
+
+
+def test_networks_that_find_all_people_alike_are_no_harder():
+    """What all features share makes all distances smaller; thresholds follow, and identities stay."""
+    features, tracklets, videos, frames, _ = crowd()
+    shared = np.concatenate([features, np.full((len(features), 1), 7.0)], axis=1)  # 1 + 7 ** 2 times nearer
+    plain, near = (denoise.calibrate(f, tracklets, videos, frames) for f in (features, shared))
+    assert 50 * near.sigma_cst == pytest.approx(plain.sigma_cst, rel=0.1)
+    assert 50 * near.sigma_drm == pytest.approx(plain.sigma_drm, rel=0.2)
+
+
+def test_features_that_are_all_equal_are_refused():
+    _, tracklets, videos, frames, _ = crowd()
+    with pytest.raises(ValueError, match="do not tell people apart"):
+        denoise.calibrate(np.ones((len(frames), 8)), tracklets, videos, frames)
+
+
 def test_features_that_tell_nobody_apart_are_refused():
     rng = np.random.default_rng(0)
     one = np.sort(rng.normal(0.1, 0.02, 4000))

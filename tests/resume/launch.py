@@ -26,8 +26,9 @@ class Run:
 
     Args:
       workdir: folder of the run.
-      data: cache folder of the synthetic data.
+      data: cache folder of the synthetic data; None: the task draws none.
       devices: virtual CPU devices.
+      config: of the task.
       cluster: (processes, number of this process, port), joined as a SLURM job on this computer; None: alone.
       settings: config overrides, {"train.steps": 3}.
       module: what to run.
@@ -37,17 +38,18 @@ class Run:
     def __init__(
         self,
         workdir: Path,
-        data: Path,
+        data: Path | None,
         *,
         devices: int = 1,
+        config: Path = CONFIG,
         cluster: tuple[int, int, int] | None = None,
         settings: dict | None = None,
         module: str = "cion_jax.main",
         environment: dict[str, str] | None = None,
     ):
         self.workdir = workdir
-        settings = {"data.cache_dir": data} | (settings or {})
-        command = [sys.executable, "-m", module, f"--config={CONFIG}", f"--workdir={workdir}"]
+        settings = ({"data.cache_dir": data} if data else {}) | (settings or {})
+        command = [sys.executable, "-m", module, f"--config={config}", f"--workdir={workdir}"]
         command += [f"--config.{key}={value}" for key, value in settings.items()]
         command += ["--distributed"] if cluster else []
         # Unoptimised programs compile in a third of the time; they obey the same rules.
