@@ -67,7 +67,9 @@ def test_without_a_gap_it_goes_as_far_as_links_are_more_often_right():
 def test_a_dip_that_chance_makes_is_no_gap():
     """Some sixty near pairs between 0 and .4, with a few less around .28: seen with little data."""
     rng = np.random.default_rng(0)
-    one = np.concatenate([rng.uniform(0.1, 0.24, 36), rng.uniform(0.24, 0.36, 12), rng.uniform(0.36, 0.6, 60)])
+    one = np.concatenate(
+        [rng.uniform(0.1, 0.24, 36), rng.uniform(0.24, 0.36, 12), rng.uniform(0.36, 0.6, 60)]
+    )
     two = rng.normal(1.1, 0.2, 5000)
     pairs = calibration._Pairs(np.sort(two[:200]), np.sort(np.concatenate([one, two])), 5108, 0.19, 0.75)
     assert pairs.threshold(0.5) > 0.45
