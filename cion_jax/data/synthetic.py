@@ -46,6 +46,8 @@ class SyntheticSpec:
       colour_shift: how much cameras and light change colours; 0 not at all, 1 as intended.
       degradation: how much blur, low resolution and noise cameras add; 0 none, 1 as intended.
       jitter: how badly the person's box is placed; 0 perfectly, 1 as a detector would.
+      daylight: how much light differs between tracklets of one camera; 0 not at all, 1 as intended.
+      walk: how far people walk through the place within a tracklet; 0 treads on the spot, 1 a step, 10 half across.
 
     Raises:
       UserError: a value that makes no data set; the message names the key.
@@ -66,6 +68,8 @@ class SyntheticSpec:
     colour_shift: float = 1.0
     degradation: float = 1.0
     jitter: float = 1.0
+    daylight: float = 1.0
+    walk: float = 1.0
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -93,6 +97,8 @@ class SyntheticSpec:
             "colour_shift": 0.0,
             "degradation": 0.0,
             "jitter": 0.0,
+            "daylight": 0.0,
+            "walk": 0.0,
         }
         for name, bound in least.items():
             _require(getattr(self, name) >= bound, name, getattr(self, name), f"is below {bound}")
@@ -103,6 +109,8 @@ class SyntheticSpec:
             "colour_shift": 2.0,
             "degradation": 1.8,
             "jitter": 2.0,
+            "daylight": 2.0,
+            "walk": 100.0,
             "height": 8 * self.width,
             "width": 2 * self.height,
         }
@@ -242,7 +250,7 @@ def render(spec: SyntheticSpec, split: str, index: int) -> np.ndarray:
     identity, tracklet, _, number, frame = (int(rows[name][index]) for name in COLUMNS)
     world = int(split != "train")
     eye = scene.camera(spec.seed, number, spec.cameras, spec.colour_shift, spec.degradation)
-    walk = _Walk.draw(generator(spec.seed, 7, world, tracklet), eye, spec.colour_shift)
+    walk = _Walk.draw(generator(spec.seed, 7, world, tracklet), eye, spec)
     rng = generator(spec.seed, 8, world, tracklet, frame)
     return _picture(spec, person(spec, identity), eye, number, walk, frame, rng)
 
@@ -262,7 +270,7 @@ class _Walk:
     drift: float  # of the background per frame
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, eye: scene.Camera, colour_shift: float) -> "_Walk":
+    def draw(cls, rng: np.random.Generator, eye: scene.Camera, spec: SyntheticSpec) -> "_Walk":
         yaw = eye.yaw + math.pi * rng.integers(2) + rng.normal(0, 0.3)
         standing = rng.random() < 0.2
         return cls(
@@ -272,9 +280,9 @@ class _Walk:
             phase=rng.uniform(0, 2 * math.pi),
             bend=rng.uniform(0.1, 0.7),
             arms=str(rng.choice(("swing", "phone", "pockets"), p=(0.7, 0.15, 0.15))),
-            exposure=_daylight(rng, colour_shift),
+            exposure=_daylight(rng, spec.colour_shift * spec.daylight),
             offset=rng.random(),
-            drift=0.0 if standing else 0.0015 * math.sin(yaw),
+            drift=0.0 if standing else 0.0015 * spec.walk * math.sin(yaw),
         )
 
 

@@ -33,13 +33,13 @@ _FEW = 3  # pairs of different people: one or two that are near may be one perso
 # Standard deviations of counting by which the hump has to stand out from the gap: three, since the emptiest of many
 # places is found by looking for it.
 _SIGNIFICANT = 3.0
-_DOUBLE = 1.5  # times the distance of the hump: tracklets nearer than this in one frame are one person twice
+_DOUBLE = 0.95  # of tracklets have halves as near as this: what is as near, in one frame, is one person twice
 _PAIR_ROWS = 512  # identities compared with all others at a time
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
 
 
 _NOT_APART = (
-    "people seen together are as near to one another as tracklets of one person: these features do not tell people "
+    "people seen together are as near to one another as a tracklet is to itself: these features do not tell people "
     "apart. Give sigma_cst and sigma_drm yourself, or take another extractor"
 )
 
@@ -78,8 +78,8 @@ def calibrate(
     sigma_drm lies where the distances between tracklets leave a gap: at the emptiest place beyond the hump of pairs
     of one person. Look-alikes may make a hump of their own further out, so the gap is not looked for beyond the
     distance where false links take over; and where there is no gap, sigma_drm lies there itself. Tracklets seen in
-    one frame are two people: the share of them within a distance, times the number of all pairs, is the number of
-    false links to expect there.
+    one frame are two people, unless they are as near as a tracklet is to itself: the share of them within a distance,
+    times the number of all pairs, is the number of false links to expect there.
 
     Args:
       features: floating point [n, d].
@@ -106,7 +106,8 @@ def calibrate(
     # Pairs are counted on what is left at a stricter threshold: what holds two people is near to both.
     keep = keep_rows(unit, starts, inside.strict)
     moment = seen.moments(videos, rows.checked_ids("frames", frames, count))[row[keep]]
-    pairs = _Pairs.of(unit[keep], group[keep], moment, len(starts) - 1)
+    unit, group = unit[keep], group[keep]
+    pairs = _Pairs.of(unit, group, moment, len(starts) - 1, doubled=_halves(unit, group))
     return Calibration(
         inside.sigma_cst,
         pairs.threshold(false_links),
@@ -228,7 +229,9 @@ class _Pairs(NamedTuple):
     limit: float
 
     @classmethod
-    def of(cls, unit: np.ndarray, group: np.ndarray, moment: np.ndarray, count: int) -> "_Pairs":
+    def of(
+        cls, unit: np.ndarray, group: np.ndarray, moment: np.ndarray, count: int, *, doubled: float
+    ) -> "_Pairs":
         total = np.zeros((count, unit.shape[1]))
         sums.add(total, unit, group)
         enough = np.bincount(group, minlength=count) >= MIN_SEEN
@@ -236,13 +239,16 @@ class _Pairs(NamedTuple):
         together = together[enough[together].all(axis=1)]
         _enough(MIN_TRACKLETS, len(together))
         apart = np.sort(near.distances(total, together[:, 0], together[:, 1]))
+        # As near as a tracklet is to itself: one person under two boxes, not two people. That is rare.
+        two = apart > doubled
+        if two.mean() < 0.5:
+            raise ValueError(_NOT_APART)
+        apart = apart[two]
+        _enough(MIN_TRACKLETS, len(apart))
         limit = float(np.quantile(apart, _FAR))
         standing = np.flatnonzero(enough)
         others = _others(total, standing, together, limit)
-        # As near as tracklets of one person usually are: one person under two boxes, not two people.
         hump = _hump(*_histogram(others, limit, np.median(apart)))
-        apart = apart[apart > _DOUBLE * hump]
-        _enough(MIN_TRACKLETS, len(apart))
         return cls(apart, others, len(standing) * (len(standing) - 1) // 2, hump, limit)
 
     def threshold(self, false_links: float) -> float:
@@ -251,17 +257,29 @@ class _Pairs(NamedTuple):
         links = np.searchsorted(self.near, place, side="right")
         false = np.searchsorted(self.apart, place, side="right")
         expected = np.where(false < _FEW, 0, self.count * false / len(self.apart))
-        beyond = place >= self.hump
-        taken_over = np.flatnonzero(beyond & (expected > false_links * links))
-        between = np.flatnonzero(beyond)[: taken_over[0] - np.argmax(beyond) if len(taken_over) else None]
-        if not len(between):
+        taken_over = expected > false_links * links
+        end = int(np.argmax(taken_over)) if taken_over.any() else len(place)
+        if not end:
             raise ValueError(_NOT_APART)
-        gap = _middle_of_gap(density[between])
-        if not _stands_out(density[between[0]], density[between].min()):
-            # Nothing but a slope: pairs of one person and of two pass into one another. What is left is to go as far as
-            # links are more often right than wrong.
-            gap = -1
-        return float(place[between[gap]])
+        start = int(np.searchsorted(place, self.hump))
+        between = density[start:end]
+        if len(between) and _stands_out(between[0], between.min()):
+            return float(place[start + _middle_of_gap(between)])
+        # Pairs of one person and of two pass into one another. What is left is to go as far as links are more often
+        # right than wrong.
+        return float(place[end - 1])
+
+
+def _halves(unit: np.ndarray, group: np.ndarray) -> float:
+    """How far the first half of a tracklet is from the second, in 95 % of tracklets of six images or more."""
+    size = np.bincount(group)
+    place = np.arange(len(group)) - (np.cumsum(size) - size)[group]
+    half = 2 * group + (2 * place >= size[group])
+    total = np.zeros((2 * len(size), unit.shape[1]))
+    sums.add(total, unit, half)
+    long = np.flatnonzero(size >= 2 * MIN_SEEN)
+    apart = near.distances(total, 2 * long, 2 * long + 1)
+    return float(np.quantile(apart, _DOUBLE)) if len(apart) else 0.0
 
 
 def _others(total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float) -> np.ndarray:

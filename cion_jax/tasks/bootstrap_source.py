@@ -78,6 +78,8 @@ def _synthetic(wanted: ConfigDict, workdir: Path, say: Callable[[str], None]) ->
         cameras=wanted.cameras,
         lookalikes=wanted.lookalikes,
         colour_shift=wanted.colour_shift,
+        daylight=wanted.daylight,
+        walk=wanted.walk,
         tracklets_per_identity=(1, 4),
         images_per_tracklet=(6, 30),
         height=wanted.height,

@@ -91,10 +91,35 @@ def test_features_that_are_all_equal_are_refused():
 
 
 def test_features_that_tell_nobody_apart_are_refused():
-    rng = np.random.default_rng(0)
-    one = np.sort(rng.normal(0.1, 0.02, 4000))
+    _, tracklets, videos, frames, _ = crowd()
+    noise = np.random.default_rng(0).normal(size=(len(frames), 32))
     with pytest.raises(ValueError, match="do not tell people apart"):
-        calibration._Pairs(one[:300], one, 8_000_000, 0.1, 0.2).threshold(0.5)
+        denoise.calibrate(noise + 1, tracklets, videos, frames)
+
+
+def test_one_person_under_two_boxes_is_not_two_people():
+    """Every video has one tracklet twice, as from a detector with two boxes on a person."""
+    features, tracklets, videos, frames, _ = crowd(switch=0.0)
+    twice = tracklets == 0
+    noise = np.random.default_rng(1).normal(0, 0.01, (twice.sum(), features.shape[1]))
+    more = (features[twice] + noise, np.full(twice.sum(), 9), videos[twice], frames[twice])
+    columns = [np.concatenate(pair) for pair in zip((features, tracklets, videos, frames), more, strict=True)]
+    by_video = np.argsort(columns[2], kind="stable")
+    doubled = denoise.calibrate(*(column[by_video] for column in columns))
+    plain = denoise.calibrate(features, tracklets, videos, frames)
+    assert doubled.sigma_drm == pytest.approx(plain.sigma_drm, rel=0.2)
+
+
+def test_people_who_are_seen_once_have_a_threshold_too():
+    """No two tracklets show one person: as few are linked as three of 180 pairs seen together can tell."""
+    _, tracklets, videos, frames, _ = crowd(people=120)
+    rng = np.random.default_rng(0)
+    people = rng.normal(size=(120, 32))
+    features = people[videos * 4 + tracklets] + 0.1 * rng.normal(size=(len(frames), 32))
+    found = denoise.calibrate(features, tracklets, videos, frames).sigma_drm
+    apart = calibration._all_pairs(people)
+    assert found > 0.02
+    assert (apart < found).mean() < 0.05
 
 
 def test_switches_in_a_fifth_of_the_tracklets_hardly_matter():
