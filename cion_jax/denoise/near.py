@@ -1,7 +1,9 @@
 """Pairs of vectors within a cosine distance: tiles of a band on the devices, close calls again in float64."""
 
 import collections
+import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +14,28 @@ from cion_jax.denoise.closure import Components
 from cion_jax.denoise.decisions import MARGIN
 from cion_jax.denoise.watching import Watch, unwatched
 
-_NARROW, _WIDE = 512, 2048  # rows and columns of a tile; narrow ones waste less where the band is narrow
 _AHEAD = 2  # tiles a device has to do while the last ones are read
 _CACHED = 8  # blocks kept on a device: a band of 1,000 needs three of them again and again
+
+
+class Tiling(NamedTuple):
+    """How pairs are looked for.
+
+    Attributes:
+      narrow, wide: rows and columns of a tile; narrow ones waste less where the band is narrow.
+      room: pairs of a tile that a device picks out by itself, so that they alone are brought to the host; a tile with
+        more is brought whole. 0: all are.
+    """
+
+    narrow: int
+    wide: int
+    room: int
+
+
+# A processor shares its memory with the host, and picking out costs it more than the product. An accelerator is done
+# with a product before the host has started the next, and a whole tile takes longer to fetch than to compute.
+_TILINGS = {"cpu": Tiling(512, 2048, 0)}
+_OF_ACCELERATORS = Tiling(4096, 4096, 1 << 16)
 
 
 def near_pairs(
@@ -22,6 +43,7 @@ def near_pairs(
     ends: np.ndarray,
     sigma: float,
     *,
+    tiling: Tiling | None = None,
     watch: Watch = unwatched,
     label: str = "comparing",
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -31,13 +53,16 @@ def near_pairs(
       vectors: floating point [t, d] of any length, read block by block; zero vectors are at distance 1.
       ends: int64 [t], not decreasing: how far each row is compared.
       sigma: cosine distance.
+      tiling: by default what suits the devices.
       watch, label: who is told of finished tiles, and under which name.
 
     Yields:
       (i, j): int64 [pairs] each; every pair once, in no order to rely on. Which pairs there are does not depend on
       tiles, devices or backend: those within 1e-5 of sigma are decided in float64.
     """
-    side = _NARROW if np.max(ends - np.arange(len(ends)), initial=0) <= 4 * _NARROW else _WIDE
+    tiling = tiling or _TILINGS.get(jax.default_backend(), _OF_ACCELERATORS)
+    reach = np.max(ends - np.arange(len(ends)), initial=0)
+    side = tiling.narrow if reach <= 4 * tiling.narrow else tiling.wide
     side = min(side, max(8, 1 << (len(vectors) - 1).bit_length())) if len(vectors) else side
     blocks = _Blocks(vectors, side)
     pending: collections.deque = collections.deque()
@@ -49,7 +74,8 @@ def near_pairs(
             tile = _tile(
                 blocks.get(row, device), blocks.get(column, device), limit, np.float32(sigma), row == column
             )
-            pending.append((row * side, column * side, *tile))
+            picked = _pick(*tile, min(tiling.room, side * side)) if tiling.room else None
+            pending.append((row * side, column * side, tile, picked))
             counter.advance()
             if len(pending) > _AHEAD * jax.local_device_count():
                 yield _collect(vectors, sigma, *pending.popleft())
@@ -75,23 +101,22 @@ def distances(vectors: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
 
 
 def _collect(
-    vectors: np.ndarray,
-    sigma: float,
-    row: int,
-    column: int,
-    near: jax.Array,
-    any_close: jax.Array,
-    close: jax.Array,
+    vectors: np.ndarray, sigma: float, row: int, column: int, tile: "_Tile", picked: "_Picked | None"
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of a finished tile, close calls decided."""
-    near = np.asarray(near)
-    if any_close:
-        i, j = np.nonzero(np.asarray(close))
-        wrong = distances(vectors, i + row, j + column) > sigma
-        near = near.copy()
-        near[i[wrong], j[wrong]] = False
-    i, j = np.nonzero(near)
-    return i + row, j + column
+    if picked is not None and picked.count <= len(picked.place):
+        count = int(picked.count)
+        i, j = np.divmod(np.asarray(picked.place[:count]).astype(np.int64), tile.near.shape[1])
+        close = np.asarray(picked.close[:count])
+    else:
+        i, j = np.nonzero(np.asarray(tile.near))
+        close = np.asarray(tile.close)[i, j] if tile.any_close else np.zeros(len(i), bool)
+    i, j = i + row, j + column
+    if close.any():
+        right = ~close
+        right[close] = distances(vectors, i[close], j[close]) <= sigma
+        i, j = i[right], j[right]
+    return i, j
 
 
 def _tiles(ends: np.ndarray, side: int) -> Iterator[tuple[int, int, jax.Device]]:
@@ -129,15 +154,38 @@ def unit_rows(x: jax.Array) -> jax.Array:
     return jnp.where(length > rows.NO_LENGTH, x / length, 0)
 
 
+class _Tile(NamedTuple):
+    """bool [r, c]: near pairs; whether any is close to sigma; those that are."""
+
+    near: jax.Array
+    any_close: jax.Array
+    close: jax.Array
+
+
+class _Picked(NamedTuple):
+    """Near pairs of a tile: how many, their places in it int32 [room], and which are close bool [room]."""
+
+    count: jax.Array
+    place: jax.Array
+    close: jax.Array
+
+
 @jax.jit
 def _tile(
     row: jax.Array, column: jax.Array, limit: jax.Array, sigma: jax.Array, diagonal: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Near pairs of a tile: [r, d], [c, d], columns to look at [r] -> bool [r, c], is any close, those [r, c]."""
+) -> _Tile:
+    """Near pairs of a tile: [r, d], [c, d], columns to look at [r]."""
     distance = 1 - jnp.einsum("rd,cd->rc", row, column, precision=jax.lax.Precision.HIGHEST)
     place = jnp.arange(column.shape[0])
     look = place[None, :] < limit[:, None]
     look &= ~diagonal | (place[None, :] > jnp.arange(row.shape[0])[:, None])
     near = look & (distance <= sigma + MARGIN)
     close = near & (distance > sigma - MARGIN)
-    return near, jnp.any(close), close
+    return _Tile(near, jnp.any(close), close)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _pick(near: jax.Array, any_close: jax.Array, close: jax.Array, room: int) -> _Picked:
+    del any_close
+    (place,) = jnp.nonzero(near.reshape(-1), size=room, fill_value=0)
+    return _Picked(jnp.sum(near), place.astype(jnp.int32), close.reshape(-1)[place])
