@@ -15,15 +15,11 @@ from cion_jax.denoise import near, ragged, rows, sums
 from cion_jax.denoise.single_tracklet import keep_rows, leave_one_out
 
 TYPICAL = 0.975  # share of a typical tracklet's images that sigma_cst leaves in it
-FALSE_LINKS = (
-    0.5  # of all links, as far as people seen together tell: where the gap is not looked for any more
-)
+# Share of all links, as far as people seen together tell, beyond which no gap is looked for: two of three are right.
+FALSE_LINKS = 1 / 3
 MIN_IMAGES = 5  # of a tracklet that tells what one person looks like
 MIN_SEEN = 3  # of a tracklet that stands for a person in a pair
 MIN_TRACKLETS, MIN_PAIRS = 20, 50  # fewer prove nothing
-_SEEN_BELOW = (
-    5  # pairs that have to lie below a distance for their share to be counted; rarer ones are extrapolated
-)
 _FAR = 0.05  # share of pairs of different people beyond which distances are not looked at
 # Of the histogram of distances, in medians of people seen together: networks differ in how far apart all people are.
 _BIN, _SMOOTH = 1 / 160, 1 / 40  # the second is the standard deviation that it is smoothed by
@@ -265,8 +261,7 @@ class _Pairs(NamedTuple):
         between = density[start:end]
         if len(between) and _stands_out(between[0], between.min()):
             return float(place[start + _middle_of_gap(between)])
-        # Pairs of one person and of two pass into one another. What is left is to go as far as links are more often
-        # right than wrong.
+        # Pairs of one person and of two pass into one another. What is left is to go as far as links are mostly right.
         return float(place[end - 1])
 
 
