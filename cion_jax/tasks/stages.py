@@ -48,6 +48,9 @@ class Stages:
         arrays = {key: np.asarray(value) for key, value in compute().items()}
         with atomic_file(file) as partial, partial.open("wb") as opened:
             np.savez(opened, **arrays, **{_KEY: np.array(fingerprint)})
+        # Of runs that were killed while they wrote: as large as the stage itself.
+        for left in self._folder.glob(f".{file.name}.*"):
+            left.unlink(missing_ok=True)
         return arrays, fingerprint
 
 

@@ -64,3 +64,12 @@ def test_a_stage_that_fails_leaves_nothing(counted, tmp_path):
         stages.get("a", [1], lambda: {"x": 1 // 0})
     assert not (tmp_path / "stages").exists()
     assert counted()[2] == 1
+
+
+def test_what_a_killed_run_half_wrote_is_removed(counted, tmp_path):
+    folder = tmp_path / "stages"
+    folder.mkdir()
+    (folder / ".a.npz.x7k2").write_bytes(b"half")
+    (folder / ".b.npz.x7k2").write_bytes(b"half")
+    counted()
+    assert sorted(path.name for path in folder.iterdir()) == [".b.npz.x7k2", "a.npz"], "of this stage only"
