@@ -29,7 +29,9 @@ _FEW = 3  # pairs of different people: one or two that are near may be one perso
 # Standard deviations of counting by which the hump has to stand out from the gap: three, since the emptiest of many
 # places is found by looking for it.
 _SIGNIFICANT = 3.0
-_DOUBLE = 0.95  # of tracklets have halves as near as this: what is as near, in one frame, is one person twice
+# One person twice in a frame, under two boxes or where a tracker confused two people, is no pair of different people.
+# They are as near as the halves of most tracklets, or not much further than tracklets of one person usually are.
+_HALVES, _DOUBLE = 0.95, 1.5  # share of tracklets; times the distance of the hump
 _PAIR_ROWS = 512  # identities compared with all others at a time
 _SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
 
@@ -214,7 +216,7 @@ class _Pairs(NamedTuple):
       apart: distances of pairs of different people, ascending.
       near: distances of all other pairs up to `limit`, ascending.
       count: number of all pairs.
-      hump: the distance that pairs of one person usually have.
+      hump: the distance that pairs of one person usually have, 0 where it cannot be told.
       limit: no distance beyond it is looked at.
     """
 
@@ -235,8 +237,7 @@ class _Pairs(NamedTuple):
         together = together[enough[together].all(axis=1)]
         _enough(MIN_TRACKLETS, len(together))
         apart = np.sort(near.distances(total, together[:, 0], together[:, 1]))
-        # As near as a tracklet is to itself: one person under two boxes, not two people. That is rare.
-        two = apart > doubled
+        two = apart > doubled  # rarely not
         if two.mean() < 0.5:
             raise ValueError(_NOT_APART)
         apart = apart[two]
@@ -245,6 +246,8 @@ class _Pairs(NamedTuple):
         standing = np.flatnonzero(enough)
         others = _others(total, standing, together, limit)
         hump = _hump(*_histogram(others, limit, np.median(apart)))
+        apart = apart[apart > _DOUBLE * hump]
+        _enough(MIN_TRACKLETS, len(apart))
         return cls(apart, others, len(standing) * (len(standing) - 1) // 2, hump, limit)
 
     def threshold(self, false_links: float) -> float:
@@ -259,7 +262,7 @@ class _Pairs(NamedTuple):
             raise ValueError(_NOT_APART)
         start = int(np.searchsorted(place, self.hump))
         between = density[start:end]
-        if len(between) and _stands_out(between[0], between.min()):
+        if self.hump and len(between) and _stands_out(between[0], between.min()):
             return float(place[start + _middle_of_gap(between)])
         # Pairs of one person and of two pass into one another. What is left is to go as far as links are mostly right.
         return float(place[end - 1])
@@ -274,7 +277,7 @@ def _halves(unit: np.ndarray, group: np.ndarray) -> float:
     sums.add(total, unit, half)
     long = np.flatnonzero(size >= 2 * MIN_SEEN)
     apart = near.distances(total, 2 * long, 2 * long + 1)
-    return float(np.quantile(apart, _DOUBLE)) if len(apart) else 0.0
+    return float(np.quantile(apart, _HALVES)) if len(apart) else 0.0
 
 
 def _others(total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float) -> np.ndarray:
@@ -319,10 +322,14 @@ def _histogram(distances: np.ndarray, limit: float, typical: float) -> tuple[np.
 
 
 def _hump(place: np.ndarray, density: np.ndarray) -> float:
-    """Where pairs of one person are densest: the first place that nothing near it surpasses."""
-    around = ndimage.maximum_filter1d(density, 2 * round(_HUMP / _BIN) + 1, mode="nearest")
+    """Where pairs of one person are densest: the first place that nothing near it surpasses; 0 where there is none.
+
+    What only rises towards the end of what is looked at is no hump: its top may lie beyond.
+    """
+    near_it = round(_HUMP / _BIN)
+    around = ndimage.maximum_filter1d(density, 2 * near_it + 1, mode="nearest")
     highest = np.flatnonzero((density >= around) & (density > 0))
-    return float(place[highest[0]]) if len(highest) else 0.0
+    return float(place[highest[0]]) if len(highest) and highest[0] + near_it < len(place) else 0.0
 
 
 def _enough(tracklets: int, pairs: int) -> None:
