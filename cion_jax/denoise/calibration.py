@@ -26,9 +26,9 @@ _BIN, _SMOOTH = 1 / 160, 1 / 40  # the second is the standard deviation that it 
 _HUMP = 1 / 8  # nothing so near to the top of a hump is higher
 _EMPTY = 0.01  # of the density of the hump: places this little above the emptiest are as empty
 _FEW = 3  # pairs of different people: one or two that are near may be one person under two boxes
-# Standard deviations of counting by which the hump has to stand out from the gap: three, since the emptiest of many
-# places is found by looking for it.
-_SIGNIFICANT = 3.0
+# In how many of so many resampled sets of tracklets the hump has to be higher than the gap. Pairs of one tracklet lie
+# close together, so that counting pairs would take the clumps of a few people for gaps.
+_SURE, _RESAMPLED = 195, 200
 # One person twice in a frame, under two boxes or where a tracker confused two people, is no pair of different people.
 # They are as near as the halves of most tracklets, or not much further than tracklets of one person usually are.
 _HALVES, _DOUBLE = 0.95, 1.5  # share of tracklets; times the distance of the hump
@@ -215,14 +215,16 @@ class _Pairs(NamedTuple):
     Attributes:
       apart: distances of pairs of different people, ascending.
       near: distances of all other pairs up to `limit`, ascending.
-      count: number of all pairs.
+      ends: int32 [pairs, 2], the two tracklets of each of those, numbered from 0.
+      tracklets: how many there are.
       hump: the distance that pairs of one person usually have, 0 where it cannot be told.
       limit: no distance beyond it is looked at.
     """
 
     apart: np.ndarray
     near: np.ndarray
-    count: int
+    ends: np.ndarray
+    tracklets: int
     hump: float
     limit: float
 
@@ -244,28 +246,43 @@ class _Pairs(NamedTuple):
         _enough(MIN_TRACKLETS, len(apart))
         limit = float(np.quantile(apart, _FAR))
         standing = np.flatnonzero(enough)
-        others = _others(total, standing, together, limit)
+        others, ends = _others(total, standing, together, limit)
         hump = _hump(*_histogram(others, limit, np.median(apart)))
         apart = apart[apart > _DOUBLE * hump]
         _enough(MIN_TRACKLETS, len(apart))
-        return cls(apart, others, len(standing) * (len(standing) - 1) // 2, hump, limit)
+        return cls(apart, others, ends, len(standing), hump, limit)
 
     def threshold(self, false_links: float) -> float:
         """The emptiest distance between the hump of one person's pairs and where those of two people take over."""
         place, density = _histogram(self.near, self.limit, np.median(self.apart))
         links = np.searchsorted(self.near, place, side="right")
         false = np.searchsorted(self.apart, place, side="right")
-        expected = np.where(false < _FEW, 0, self.count * false / len(self.apart))
+        count = self.tracklets * (self.tracklets - 1) // 2
+        expected = np.where(false < _FEW, 0, count * false / len(self.apart))
         taken_over = expected > false_links * links
         end = int(np.argmax(taken_over)) if taken_over.any() else len(place)
         if not end:
             raise ValueError(_NOT_APART)
         start = int(np.searchsorted(place, self.hump))
         between = density[start:end]
-        if self.hump and len(between) and _stands_out(between[0], between.min()):
+        if self.hump and len(between) and self._stands_out(place[start + np.argmin(between)]):
             return float(place[start + _middle_of_gap(between)])
         # Pairs of one person and of two pass into one another. What is left is to go as far as links are mostly right.
         return float(place[end - 1])
+
+    def _stands_out(self, gap: float) -> bool:
+        """Whether more pairs lie about the hump than about the gap, had other tracklets been seen too.
+
+        The bootstrap over tracklets (Efron, 1979), each drawn as often as chance has it; a pair counts the product.
+        """
+        width = np.sqrt(np.pi) * _SMOOTH * np.median(self.apart)  # of a box with the weight of the Gaussian
+        rng = np.random.default_rng(0)
+        at_hump, at_gap = (self.ends[np.abs(self.near - place) < width] for place in (self.hump, gap))
+        higher = 0
+        for _ in range(_RESAMPLED):
+            times = np.bincount(rng.integers(0, self.tracklets, self.tracklets), minlength=self.tracklets)
+            higher += times[at_hump].prod(axis=1).sum() > times[at_gap].prod(axis=1).sum()
+        return higher >= _SURE
 
 
 def _halves(unit: np.ndarray, group: np.ndarray) -> float:
@@ -280,16 +297,22 @@ def _halves(unit: np.ndarray, group: np.ndarray) -> float:
     return float(np.quantile(apart, _HALVES)) if len(apart) else 0.0
 
 
-def _others(total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float) -> np.ndarray:
-    """Distances up to `limit` of pairs that were not seen together, ascending."""
-    vectors, found = total[standing], [np.zeros(0)]
+def _others(
+    total: np.ndarray, standing: np.ndarray, together: np.ndarray, limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs up to `limit` not seen together: distances [pairs], ascending, and places in `standing` [pairs, 2]."""
+    vectors = total[standing]
     number = np.full(len(total), -1)
     number[standing] = np.arange(len(standing))
     known = np.sort(number[together[:, 0]] * len(standing) + number[together[:, 1]])
+    apart, ends = [np.zeros(0)], [np.zeros((0, 2), np.int32)]
     for i, j in near.near_pairs(vectors, np.full(len(standing), len(standing)), limit):
         new = ~np.isin(i * len(standing) + j, known)
-        found.append(near.distances(vectors, i[new], j[new]))
-    return np.sort(np.concatenate(found))
+        apart.append(near.distances(vectors, i[new], j[new]))
+        ends.append(np.stack([i[new], j[new]], axis=1).astype(np.int32))
+    distance = np.concatenate(apart)
+    order = np.argsort(distance, kind="stable")
+    return distance[order], np.concatenate(ends)[order]
 
 
 def _middle_of_gap(density: np.ndarray) -> int:
@@ -301,13 +324,6 @@ def _middle_of_gap(density: np.ndarray) -> int:
     while last + 1 < len(density) and empty[last + 1]:
         last += 1
     return (first + last) // 2
-
-
-def _stands_out(hump: float, gap: float) -> bool:
-    """Whether densities differ by more than chance does to counts of that size."""
-    # A Gaussian of this width counts as many bins.
-    bins = 2 * np.sqrt(np.pi) * _SMOOTH / _BIN
-    return (hump - gap) * bins > _SIGNIFICANT * np.sqrt((hump + gap) * bins)
 
 
 def _histogram(distances: np.ndarray, limit: float, typical: float) -> tuple[np.ndarray, np.ndarray]:

@@ -39,25 +39,31 @@ def test_thresholds_lie_between_one_person_and_two():
     )
 
 
+def pairs_of(apart, others, hump, limit, tracklets):
+    """Pairs of tracklets drawn at random."""
+    ends = np.random.default_rng(1).integers(0, tracklets, (len(others), 2)).astype(np.int32)
+    return calibration._Pairs(np.sort(apart), np.sort(others), ends, tracklets, hump, limit)
+
+
 def test_the_gap_is_found_between_the_humps():
     rng = np.random.default_rng(0)
     one, two = rng.normal(0.1, 0.02, 400), rng.normal(0.7, 0.08, 4000)
-    pairs = calibration._Pairs(np.sort(two[:300]), np.sort(np.concatenate([one, two])), 4400, 0.1, 0.55)
+    pairs = pairs_of(two[:300], np.concatenate([one, two]), 0.1, 0.55, 94)
     assert 0.17 < pairs.threshold(0.5) < 0.45
 
 
 def test_the_gap_behind_look_alikes_is_not_taken():
     rng = np.random.default_rng(0)
     one, alike, two = rng.normal(0.1, 0.02, 400), rng.normal(0.3, 0.02, 800), rng.normal(0.8, 0.05, 9000)
-    apart = np.sort(np.concatenate([alike[:30], two[:300]]))
-    pairs = calibration._Pairs(apart, np.sort(np.concatenate([one, alike, two])), 10_200, 0.1, 0.7)
+    apart = np.concatenate([alike[:30], two[:300]])
+    pairs = pairs_of(apart, np.concatenate([one, alike, two]), 0.1, 0.7, 143)
     assert 0.15 < pairs.threshold(0.5) < 0.28, "between one person and look-alikes, not beyond these"
 
 
 def test_without_a_gap_it_goes_as_far_as_links_are_more_often_right():
     rng = np.random.default_rng(0)
     one, two = 0.6 * np.sqrt(rng.random(300)), rng.normal(1.0, 0.2, 5000)  # denser and denser
-    pairs = calibration._Pairs(np.sort(two[:400]), np.sort(np.concatenate([one, two])), 5300, 0.02, 0.75)
+    pairs = pairs_of(two[:400], np.concatenate([one, two]), 0.02, 0.75, 103)
     found = pairs.threshold(0.5)
     right, wrong = (one < found).sum(), (two < found).sum()
     assert 0.3 < found < 0.7
@@ -71,8 +77,23 @@ def test_a_dip_that_chance_makes_is_no_gap():
         [rng.uniform(0.1, 0.24, 36), rng.uniform(0.24, 0.36, 12), rng.uniform(0.36, 0.6, 60)]
     )
     two = rng.normal(1.1, 0.2, 5000)
-    pairs = calibration._Pairs(np.sort(two[:200]), np.sort(np.concatenate([one, two])), 5108, 0.19, 0.75)
+    pairs = pairs_of(two[:200], np.concatenate([one, two]), 0.19, 0.75, 102)
     assert pairs.threshold(0.5) > 0.45
+
+
+def test_pairs_of_few_tracklets_prove_less_than_as_many_of_many():
+    """Sixty pairs at the hump and twenty at the gap: of six clumps of five tracklets, and each of its own."""
+    clumps = [5 * k + np.stack(np.triu_indices(5, 1), axis=1) for k in range(6)]
+    own = np.arange(240, 400).reshape(-1, 2)
+    near = np.repeat([0.1, 0.5], [60, 20])
+    apart = np.full(100, 1.0)
+
+    def stands_out(at_hump):
+        ends = np.concatenate([at_hump, own[60:]]).astype(np.int32)
+        return calibration._Pairs(apart, near, ends, 400, 0.1, 0.9)._stands_out(0.5)
+
+    assert stands_out(own[:60])
+    assert not stands_out(np.concatenate(clumps))
 
 
 def test_networks_that_find_all_people_alike_are_no_harder():
