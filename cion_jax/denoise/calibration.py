@@ -28,12 +28,14 @@ _EMPTY = 0.01  # of the density of the hump: places this little above the emptie
 _FEW = 3  # pairs of different people: one or two that are near may be one person under two boxes
 # In how many of so many resampled sets of tracklets the hump has to be higher than the gap. Pairs of one tracklet lie
 # close together, so that counting pairs would take the clumps of a few people for gaps.
-_SURE, _RESAMPLED = 195, 200
+_SURE, _RESAMPLED = 190, 200
 # One person twice in a frame, under two boxes or where a tracker confused two people, is no pair of different people.
 # They are as near as the halves of most tracklets, or not much further than tracklets of one person usually are.
 _HALVES, _DOUBLE = 0.95, 1.5  # share of tracklets; times the distance of the hump
 _PAIR_ROWS = 512  # identities compared with all others at a time
-_SAMPLE = 20_000  # tracklets looked at: more do not change a quantile
+# Tracklets and images looked at, more or less: more do not change a quantile. They are whole stretches of time, so that
+# those who were seen together are in it together.
+_SAMPLE, _SAMPLE_IMAGES, _STRETCH = 20_000, 200_000, 500
 
 
 _NOT_APART = (
@@ -93,17 +95,16 @@ def calibrate(
     count = len(features)
     videos = rows.checked_ids("videos", videos, count)
     groups = ragged.group(rows.checked_ids("tracklets", tracklets, count), videos)
-    chosen = _sample(groups)
-    row = np.flatnonzero(np.isin(groups.video[groups.of_row], chosen))
+    frames = rows.checked_ids("frames", frames, count)
+    row = np.flatnonzero(_sample(groups, frames)[groups.of_row])
     group = _renumbered(groups.of_row[row])
     unit = rows.unit(features[row], names=row)
     by_group = np.argsort(group, kind="stable")
     unit, group, row = unit[by_group], group[by_group], row[by_group]
     starts = np.searchsorted(group, np.arange(group.max(initial=-1) + 2))
     inside = _Inside.of(unit, starts)
-    # Pairs are counted on what is left at a stricter threshold: what holds two people is near to both.
-    keep = keep_rows(unit, starts, inside.strict)
-    moment = seen.moments(videos, rows.checked_ids("frames", frames, count))[row[keep]]
+    keep = _one_person(unit, starts, inside)
+    moment = seen.moments(videos, frames)[row[keep]]
     unit, group = unit[keep], group[keep]
     pairs = _Pairs.of(unit, group, moment, len(starts) - 1, doubled=_halves(unit, group))
     return Calibration(
@@ -166,11 +167,18 @@ def _all_pairs(total: np.ndarray) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _sample(groups: ragged.Tracklets) -> np.ndarray:
-    """Videos evenly over the set that hold some 20,000 tracklets together."""
-    count = int(groups.video.max(initial=-1)) + 1
-    share = min(1.0, _SAMPLE / max(len(groups), 1))
-    return np.unique(np.linspace(0, count - 1, max(int(count * share), 1)).astype(np.int64))
+def _sample(groups: ragged.Tracklets, frames: np.ndarray) -> np.ndarray:
+    """Tracklets of stretches of 500 of a video, as they begin, evenly over the set; bool [t]."""
+    share = min(1.0, _SAMPLE / max(len(groups), 1), _SAMPLE_IMAGES / max(len(groups.rows), 1))
+    begin = frames[groups.rows[groups.starts[:-1]]]
+    order = np.lexsort((begin, groups.video))
+    place = np.arange(len(order)) - np.searchsorted(groups.video[order], groups.video[order], side="left")
+    _, stretch = np.unique(np.stack([groups.video[order], place // _STRETCH]), axis=1, return_inverse=True)
+    count = int(stretch.max(initial=-1)) + 1
+    chosen = np.linspace(0, count - 1, max(int(count * share), 1)).astype(np.int64)
+    taken = np.zeros(len(groups), bool)
+    taken[order] = np.isin(stretch, chosen)
+    return taken
 
 
 def _renumbered(group: np.ndarray) -> np.ndarray:
@@ -187,13 +195,14 @@ class _Inside(NamedTuple):
 
     Attributes:
       sigma_cst: as in Calibration.
-      strict: what 97.5 % of the images of the cleanest quarter of tracklets stay below.
+      strict: what 97.5 % of the images of the cleanest quarter, and of the cleaner half, of tracklets stay below, and
+        sigma_cst.
       tracklets: how many have images enough to tell.
       typical: leave-one-out distances in the cleaner half of them.
     """
 
     sigma_cst: float
-    strict: float
+    strict: tuple[float, ...]
     tracklets: int
     typical: np.ndarray
 
@@ -206,7 +215,9 @@ class _Inside(NamedTuple):
         cleanest = np.argsort([np.quantile(d, 0.9) for d in distances], kind="stable")
         quarter = np.concatenate([distances[k] for k in cleanest[: -(-len(long) // 4)]])
         half = np.concatenate([distances[k] for k in cleanest[: -(-len(long) // 2)]])
-        return cls(float(np.median(width)), float(np.quantile(quarter, TYPICAL)), len(long), half)
+        sigma_cst = float(np.median(width))
+        strict = (*(float(np.quantile(some, TYPICAL)) for some in (quarter, half)), sigma_cst)
+        return cls(sigma_cst, strict, len(long), half)
 
 
 class _Pairs(NamedTuple):
@@ -283,6 +294,21 @@ class _Pairs(NamedTuple):
             times = np.bincount(rng.integers(0, self.tracklets, self.tracklets), minlength=self.tracklets)
             higher += times[at_hump].prod(axis=1).sum() > times[at_gap].prod(axis=1).sum()
         return higher >= _SURE
+
+
+def _one_person(unit: np.ndarray, starts: np.ndarray, inside: _Inside) -> np.ndarray:
+    """Images that are left at a stricter threshold, bool [n]: what holds two people is near to both.
+
+    It is that of the cleanest quarter of tracklets. These may be people who stood still, and those who walk lose most
+    of their images by it; then the cleaner half is asked, and all at last.
+    """
+    sizes = np.diff(starts)
+    for sigma in inside.strict:
+        keep = keep_rows(unit, starts, sigma)
+        left = np.add.reduceat(keep, starts[:-1])
+        if np.mean((2 * left < sizes)[sizes >= MIN_IMAGES]) <= 0.5:
+            break
+    return keep
 
 
 def _halves(unit: np.ndarray, group: np.ndarray) -> float:

@@ -42,11 +42,7 @@ def give_back(
     if not len(out) or not len(sums):
         return labels.copy()
     distance, identity = nearest(features, out, sums, watch=watch)
-    taken = (
-        set()
-        if moment is None
-        else set(zip(labels[labels >= 0].tolist(), moment[labels >= 0].tolist(), strict=True))
-    )
+    taken = _taken(labels, moment, out)
     result, done = labels.copy(), np.zeros(len(out), bool)
     row, place = np.nonzero(distance < sigma)
     for k in np.lexsort((out[row], distance[row, place])):
@@ -58,6 +54,14 @@ def give_back(
         if claim is not None:
             taken.add(claim)
     return result
+
+
+def _taken(labels: np.ndarray, moment: np.ndarray | None, out: np.ndarray) -> set[tuple[int, int]]:
+    """(identity, moment) of the images that have a label, at the moments of those that have none."""
+    if moment is None:
+        return set()
+    beside = np.flatnonzero((labels >= 0) & np.isin(moment, moment[out]))
+    return set(zip(labels[beside].tolist(), moment[beside].tolist(), strict=True))
 
 
 def nearest(

@@ -5,6 +5,7 @@ about p = 1 / (2 r_s) on. Options beyond the paper: only links that are mutual a
 are too large or too wide merged again by `agglomerate`, which does not chain.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,10 @@ from cion_jax.denoise.watching import Watch, unwatched
 
 
 class Linked(NamedTuple):
-    """Identities int64 [t]; links followed int64 [links, 2]; what a person should know."""
+    """Identities int64 [t]; what a person should know; and links int64 [links, 2].
+
+    Of all links that were followed, as many as hold the identities together: all may be a thousand times as many.
+    """
 
     identities: np.ndarray
     links: np.ndarray
@@ -45,21 +49,37 @@ def close_over(
         linked directly, though others may still join them.
       watch, label: who is told how far it is, and under which name.
     """
-    found = near.near_pairs(sums, ends, sigma, watch=watch, label=label)
-    pairs = [np.stack(some, axis=1) for some in found]
-    links = np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
-    if moments is not None:
-        apart = [not np.isin(moments[i], moments[j]).any() for i, j in links]
-        links = links[np.array(apart, bool)]
-    if mutual:
-        links = mutual_links(links, near.distances(sums, links[:, 0], links[:, 1]), mutual)
-    components = Components(len(sums))
-    components.link(links[:, 0], links[:, 1])
+    components = Components(len(sums), forest=True)
+    pairs = _allowed(near.near_pairs(sums, ends, sigma, watch=watch, label=label), moments)
+    for i, j in _mutual(sums, pairs, mutual) if mutual else pairs:
+        components.link(i, j)
     identities = components.labels()
     wrong, warnings = _guard(sums, identities, max_share, max_radius)
     if len(wrong):
         identities = _again(sums, ends, sigma, identities, wrong, moments)
-    return Linked(identities, links, warnings)
+    return Linked(identities, components.forest(), warnings)
+
+
+Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+def _allowed(pairs: Pairs, moments: list[np.ndarray] | None) -> Pairs:
+    """Pairs of groups that were not seen together."""
+    for i, j in pairs:
+        if moments is not None:
+            apart = np.array(
+                [not np.isin(moments[a], moments[b]).any() for a, b in zip(i, j, strict=True)], bool
+            )
+            i, j = i[apart], j[apart]
+        yield i, j
+
+
+def _mutual(sums: np.ndarray, pairs: Pairs, count: int) -> Pairs:
+    """Pairs that are mutual among the nearest `count`: all are looked at before the first comes."""
+    found = [np.stack(some, axis=1) for some in pairs]
+    links = np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+    links = mutual_links(links, near.distances(sums, links[:, 0], links[:, 1]), count)
+    yield links[:, 0], links[:, 1]
 
 
 def mutual_links(links: np.ndarray, distance: np.ndarray, count: int) -> np.ndarray:
@@ -120,6 +140,6 @@ def _again(
             ends=np.searchsorted(inside, ends[inside]),
             moments=None if moments is None else [moments[k] for k in inside],
         )
-        result[inside] = fresh + merged
-        fresh += int(merged.max()) + 1
+        result[inside] = fresh + merged.identities
+        fresh += int(merged.identities.max()) + 1
     return rows.first_appearance(result)

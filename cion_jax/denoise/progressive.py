@@ -18,7 +18,8 @@ class Result(NamedTuple):
     Attributes:
       labels: int64 [n], identities numbered by first appearance, -1 for images that are out.
       levels: the labels after each stage, by its name, in order; the first is "tracklets" as they came.
-      links: int64 [links, 2], pairs of identities of level 2 that level 3 linked directly.
+      links: int64 [links, 2], pairs of identities of level 2 that level 3 linked directly: as many as hold its
+        identities together. None where it merged closest pair first.
       warnings: what a person should know.
     """
 
@@ -156,10 +157,10 @@ def _merge(
     """Merges groups [n] of rows with sums [t, d] in the way the settings say."""
     moments = None if moment is None else seen.of_groups(moment, group, len(total))
     if settings.merging == "agglomerative":
-        identities = agglomerate.merge_closest(
+        merged = agglomerate.merge_closest(
             total, settings.sigma_drm, ends=ends, moments=moments, watch=watch, label=label
         )
-        return links.Linked(identities, np.zeros((0, 2), np.int64), [])
+        return links.Linked(merged.identities, np.zeros((0, 2), np.int64), merged.warnings)
     return links.close_over(
         total,
         ends,

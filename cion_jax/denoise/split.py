@@ -48,8 +48,20 @@ def split_tracklets(
 
 def _cuts(unit: np.ndarray, sigma: float) -> list[int]:
     """Where to cut unit rows [m, d]: ascending first places of new parts."""
+    parts, cuts = [(0, len(unit))], []
+    while parts:
+        first, last = parts.pop()
+        cut = _cut(unit[first:last], sigma)
+        if cut is not None:
+            cuts.append(first + cut)
+            parts += [(first, first + cut), (first + cut, last)]
+    return sorted(cuts)
+
+
+def _cut(unit: np.ndarray, sigma: float) -> int | None:
+    """The place where unit rows [m, d] differ most before and after, if that is more than sigma."""
     if len(unit) < 2 * SHORTEST:
-        return []
+        return None
     until = np.concatenate([np.zeros((1, unit.shape[1])), np.cumsum(unit, axis=0)])
     place = np.arange(SHORTEST, len(unit) - SHORTEST + 1)
     # Few images first: their cuts are in the right place, and keep the larger windows from reaching across them.
@@ -58,6 +70,5 @@ def _cuts(unit: np.ndarray, sigma: float) -> list[int]:
         after = until[np.minimum(place + window, len(unit))] - until[place]
         apart = 1 - np.einsum("pd,pd->p", rows.unit_or_zero(before), rows.unit_or_zero(after))
         if apart.max() > sigma:
-            cut = int(place[np.argmax(apart)])
-            return [*_cuts(unit[:cut], sigma), cut, *(cut + later for later in _cuts(unit[cut:], sigma))]
-    return []
+            return int(place[np.argmax(apart)])
+    return None

@@ -9,6 +9,10 @@ from tests.denoise import naive
 from tests.denoise.strategies import seeds
 
 
+def merge(sums, sigma, **options):
+    return agglomerate.merge_closest(sums, sigma, **options).identities
+
+
 def plain(sums, sigma, seen):
     """Merges the closest allowed pair until none is within sigma."""
     groups = {k: (np.array(s), set(m), [k]) for k, (s, m) in enumerate(zip(sums, seen, strict=True))}
@@ -36,7 +40,7 @@ def test_equals_the_plain_search(seed):
     count = int(rng.integers(1, 16))
     sums = rng.normal(size=(4, 3))[rng.integers(4, size=count)] + 0.4 * rng.normal(size=(count, 3))
     moments = [np.unique(rng.integers(12, size=2)) for _ in range(count)]
-    found = agglomerate.merge_closest(sums, 0.15, ends=np.full(count, count), moments=moments, loose=20.0)
+    found = merge(sums, 0.15, ends=np.full(count, count), moments=moments, loose=20.0)
     np.testing.assert_array_equal(found, plain(sums, 0.15, moments))
 
 
@@ -44,14 +48,14 @@ def test_a_chain_of_look_alikes_does_not_become_one():
     angles = np.deg2rad(np.arange(0, 180, 10))
     sums = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     ends = np.full(len(sums), len(sums))
-    found = agglomerate.merge_closest(sums, 0.05, ends=ends)
+    found = merge(sums, 0.05, ends=ends)
     assert found.max() + 1 > 3, "closest pair first must not chain over 180 degrees"
 
 
 def test_who_was_seen_together_stays_apart():
     sums = np.ones((3, 4))
     moments = [np.array([1, 2]), np.array([2, 3]), np.array([4])]
-    found = agglomerate.merge_closest(sums, 0.5, ends=np.full(3, 3), moments=moments)
+    found = merge(sums, 0.5, ends=np.full(3, 3), moments=moments)
     assert found[0] != found[1]
     assert found[2] in found[:2], "only those seen in one frame are kept apart"
 
@@ -59,16 +63,16 @@ def test_who_was_seen_together_stays_apart():
 def test_what_was_merged_carries_its_moments_along():
     sums = np.array([[1, 0.0], [1, 0.02], [1, 0.3]])
     moments = [np.array([1]), np.array([2]), np.array([2])]
-    found = agglomerate.merge_closest(sums, 0.5, ends=np.full(3, 3), moments=moments)
+    found = merge(sums, 0.5, ends=np.full(3, 3), moments=moments)
     assert found.tolist() == [0, 0, 1], "0 and 1 are closest; 2 was seen together with 1"
 
 
 def test_the_range_limits_candidates():
     sums = np.ones((3, 2))
-    assert agglomerate.merge_closest(sums, 0.1, ends=np.array([1, 3, 3])).tolist() == [0, 1, 1]
+    assert merge(sums, 0.1, ends=np.array([1, 3, 3])).tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_nothing_to_merge(count):
-    found = agglomerate.merge_closest(np.ones((count, 3)), 0.5, ends=np.full(count, count))
+    found = merge(np.ones((count, 3)), 0.5, ends=np.full(count, count))
     assert found.tolist() == list(range(count))

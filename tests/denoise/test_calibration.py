@@ -143,6 +143,36 @@ def test_people_who_are_seen_once_have_a_threshold_too():
     assert (apart < found).mean() < 0.05
 
 
+@pytest.mark.parametrize("quiet", [0.1, 0.3])
+def test_people_who_stand_still_do_not_rule_those_who_walk_out(quiet):
+    """Images of three tracklets in ten hardly differ."""
+    _, tracklets, videos, frames, true = crowd(switch=0.0)
+    rng = np.random.default_rng(0)
+    still = rng.random(120) < 0.3
+    spread = np.where(still, quiet, 1.0)[videos * 4 + tracklets][:, None]
+    centre = rng.normal(size=(40, 32))
+    look = 1.2 * rng.normal(size=(120, 32))[videos * 4 + tracklets]
+    features = 4 * centre[true] + look + spread * rng.normal(size=(len(true), 32))
+    found = denoise.calibrate(features, tracklets, videos, frames)
+    assert found.pairs > 120, "of 180 pairs that were seen together"
+
+
+def test_a_large_set_is_sampled_in_stretches(monkeypatch):
+    monkeypatch.setattr(calibration, "_SAMPLE", 40)
+    monkeypatch.setattr(calibration, "_STRETCH", 10)
+    tracklets = np.repeat(np.arange(300), 2)
+    videos = np.repeat([0, 1], [500, 100])
+    frames = tracklets[::-1].copy()  # the last begin first
+    groups = calibration.ragged.group(tracklets, videos)
+    taken = calibration._sample(groups, frames)
+    assert 30 <= taken.sum() <= 50
+    begin = frames[groups.rows[groups.starts[:-1]]]
+    runs = np.flatnonzero(taken[:250][np.argsort(begin[:250])])
+    assert (np.diff(runs) == 1).mean() > 0.8, "tracklets that begin one after another"
+    monkeypatch.setattr(calibration, "_SAMPLE", 1000)
+    assert calibration._sample(groups, frames).all()
+
+
 def test_switches_in_a_fifth_of_the_tracklets_hardly_matter():
     clean = denoise.calibrate(*crowd(switch=0.0)[:4])
     noisy = denoise.calibrate(*crowd(switch=0.2)[:4])

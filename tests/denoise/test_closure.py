@@ -36,3 +36,20 @@ def test_many_equal_links_and_folding(monkeypatch):
 def test_no_links():
     assert closure.Components(3).labels().tolist() == [0, 1, 2]
     assert closure.Components(0).labels().tolist() == []
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 30), st.data())
+def test_the_forest_is_of_links_that_came_and_spans_the_same_components(count, data):
+    node = st.integers(0, count - 1)
+    links = data.draw(st.lists(st.tuples(node, node), max_size=60))
+    found = closure.Components(count, forest=True)
+    for piece in np.array_split(links, 3) if links else []:
+        found.link(*np.reshape(piece, (-1, 2)).T)
+        found.labels()  # folds
+    forest = found.forest()
+    assert {tuple(link) for link in forest.tolist()} <= set(links)
+    assert len(forest) == count - (found.labels().max() + 1), "as many links as components were joined"
+    again = closure.Components(count)
+    again.link(*forest.T)
+    assert again.labels().tolist() == found.labels().tolist()
