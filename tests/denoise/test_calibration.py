@@ -154,7 +154,7 @@ def test_people_who_stand_still_do_not_rule_those_who_walk_out(quiet):
     look = 1.2 * rng.normal(size=(120, 32))[videos * 4 + tracklets]
     features = 4 * centre[true] + look + spread * rng.normal(size=(len(true), 32))
     found = denoise.calibrate(features, tracklets, videos, frames)
-    assert found.pairs > 120, "of 180 pairs that were seen together"
+    assert found.pairs > 100, "of 180 pairs that were seen together"
 
 
 def test_a_large_set_is_sampled_in_stretches(monkeypatch):
