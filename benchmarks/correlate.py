@@ -1,4 +1,4 @@
-"""How denoising scales: levels 1 and 2 over millions of images, level 3 over a million centroids.
+"""How denoising scales: levels 1 and 2 over millions of images, level 3 over a million centroids, and `recommended`.
 
     python -m benchmarks.correlate [--images 4000000] [--centroids 1000000] [--sizes 10000 100000] [--folder DIR]
         [--json FILE]
@@ -27,6 +27,8 @@ from benchmarks import report
 WIDTH, HALF_WIDTH, SIGMA = 256, 1000, 0.18
 # Above these numbers of vectors all pairs are left out, of ours and of the others'.
 MOST_PAIRS = 100_000
+# Of `recommended` on these tracklets, as `calibrate` finds them; images above this number are left out.
+THRESHOLDS, MOST_RECOMMENDED = {"sigma_cst": 0.2, "sigma_drm": 0.19}, 1_000_000
 
 
 def make_tracklets(images: int, folder: Path) -> Path:
@@ -42,7 +44,7 @@ def make_tracklets(images: int, folder: Path) -> Path:
     world = World(people=max(images // 61, 12), width=WIDTH)
     with Progress("tracklets", None) as progress:
         made = generate(world, "medium", path=target / "features.npy", progress=progress.advance)
-    np.savez(target / "ids.npz", tracklets=made.tracklets, videos=made.videos)
+    np.savez(target / "ids.npz", tracklets=made.tracklets, videos=made.videos, frames=made.frames)
     return target
 
 
@@ -76,6 +78,23 @@ def levels_1_2(folder: Path) -> dict[str, Any]:
         "n": len(features),
         "tracklets": int(tracklets.max()) + 1,
         "identities": int(labels.max()) + 1,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def recommended(folder: Path) -> dict[str, Any]:
+    """Wall time of all levels with the options of `recommended`, in a sliding range."""
+    from cion_jax import denoise
+
+    features = np.load(folder / "features.npy", mmap_mode="r")
+    ids = np.load(folder / "ids.npz")
+    settings = denoise.recommended(**THRESHOLDS, half_width=HALF_WIDTH)
+    start = time.perf_counter()
+    found = denoise.run(features, ids["tracklets"], ids["videos"], ids["frames"], settings=settings)
+    return {
+        "n": len(features),
+        "tracklets": int(ids["tracklets"].max()) + 1,
+        "identities": int(found.labels.max()) + 1,
         "seconds": time.perf_counter() - start,
     }
 
@@ -165,7 +184,8 @@ def in_own_process(case: list[str], cores: int) -> dict[str, Any]:
 
 def run_case(case: list[str]) -> None:
     """What `in_own_process` calls."""
-    figures = levels_1_2(Path(case[1])) if case[0] == "levels" else level_3(Path(case[1]), case[2])
+    run = {"levels": levels_1_2, "recommended": recommended, "link": level_3}[case[0]]
+    figures = run(Path(case[1]), *case[2:])
     print(json.dumps(figures | {"peak_gb": report.peak_megabytes() / 1024}))
 
 
@@ -186,7 +206,10 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = options.folder or Path(made)
         for images in dict.fromkeys([*(n for n in options.sizes if n < options.images), options.images]):
-            measure("levels 1 and 2", ["levels", str(make_tracklets(images, folder))])
+            made_here = str(make_tracklets(images, folder))
+            measure("levels 1 and 2", ["levels", made_here])
+            if images <= MOST_RECOMMENDED:
+                measure("recommended, all levels", ["recommended", made_here])
         for count in dict.fromkeys([*options.sizes, options.centroids]):
             file = str(make_centroids(count, folder))
             for method in METHODS:
