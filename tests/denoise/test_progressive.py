@@ -76,15 +76,6 @@ def test_frames_are_asked_for():
         denoise.run(np.eye(3), np.arange(3), np.zeros(3, int), settings=denoise.recommended())
 
 
-def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="merging='ward'"):
-        denoise.paper(merging="ward")
-    with pytest.raises(ValueError, match="sigma_cst=0"):
-        denoise.paper(sigma_cst=0.0)
-    with pytest.raises(ValueError, match="min_images"):
-        denoise.paper(min_images=0)
-
-
 def test_nothing_gives_nothing():
     empty = np.zeros(0, int)
     found = denoise.run(np.zeros((0, 4)), empty, empty, empty, settings=denoise.recommended())
