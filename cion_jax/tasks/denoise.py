@@ -17,7 +17,7 @@ from cion_jax.tasks.outputs import Speaker
 from cion_jax.tasks.stages import Stages
 
 # Of the stages: raise it when the same features and settings give other arrays.
-VERSION = 3
+VERSION = 4
 # What a stage does not look at, so that it is kept when only that changes.
 _OF_FINISH = ("second_look", "give_back", "min_images")
 _OF_LEVEL_3 = ("half_width", *_OF_FINISH)
@@ -95,14 +95,14 @@ def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) 
         ids = images.columns["tracklet"], images.columns["video"]
         found = progressive.within_videos(images.features, *ids, moment, settings, watch=_watch)
         levels = {f"after {name}": labels for name, labels in found.levels.items()}
-        return {"labels": found.labels, "sums": found.sums} | levels
+        return {"labels": found.labels, "sums": found.sums, "warnings": _texts(found.warnings)} | levels
 
     depends = [images.fingerprint, _without(settings, _OF_LEVEL_3)]
     first, fingerprint = stages.get("levels_1_2", depends, within)
 
     def across():
         found = progressive.across_videos(first["labels"], first["sums"], moment, settings, watch=_watch)
-        return {"labels": found.labels, "links": found.links, "warnings": np.array(found.warnings, "U512")}
+        return {"labels": found.labels, "links": found.links, "warnings": _texts(found.warnings)}
 
     depends = [fingerprint, _without(settings, _OF_FINISH)]
     second, fingerprint = stages.get("level_3", depends, across)
@@ -114,7 +114,13 @@ def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) 
     last, _ = stages.get("finish", [fingerprint, _without(settings, ())], finish)
     levels = {name.removeprefix("after "): first[name] for name in first if name.startswith("after ")}
     levels |= {"level 3": second["labels"], "finished": last["labels"]}
-    return denoise.Result(last["labels"], levels, second["links"], second["warnings"].tolist())
+    warnings = [*first["warnings"].tolist(), *second["warnings"].tolist()]
+    return denoise.Result(last["labels"], levels, second["links"], warnings)
+
+
+def _texts(warnings: list[str]) -> np.ndarray:
+    """As an array of a stage; without any it has a type too."""
+    return np.array(warnings, "U512")
 
 
 def _without(settings: denoise.Settings, names: tuple[str, ...]) -> dict:

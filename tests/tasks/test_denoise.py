@@ -249,11 +249,23 @@ def test_guards_warn(columns, run, tmp_path):
     same = np.ones(8) + 0.05 * np.random.default_rng(0).normal(size=(len(columns["path"]), 8))
     source = save(tmp_path / "f.npz", columns | {"features": same})
     _, said = run(source, mode="paper", options__max_share=0.5, report=False)
-    assert "warning: 1 identities held more than 50.0%" in said
+    assert "warning: level 3: 1 identities held more than 50.0%" in said
     _, said = run(source, mode="paper", options__max_share=0.5, report=False)
-    assert "level_3: done before" in said and "warning: 1 identities" in said, (
+    assert "level_3: done before" in said and "warning: level 3: 1 identities" in said, (
         "a warning is kept with its stage"
     )
+
+
+def test_warnings_of_level_2_are_told_and_kept(columns, run, tmp_path):
+    # One video of people all alike: level 2 joins everything, and level 3 has nothing left to join.
+    same = np.ones(8) + 0.05 * np.random.default_rng(0).normal(size=(len(columns["path"]), 8))
+    source = save(tmp_path / "f.npz", columns | {"features": same, "video": np.zeros_like(columns["video"])})
+    for again in (False, True):
+        _, said = run(source, mode="paper", options__max_share=0.5)
+        assert "warning: level 2: 1 identities held more than 50.0%" in said
+        assert ("levels_1_2: done before" in said) == again
+        shown = json.loads((tmp_path / "out/report.json").read_text())["warnings"]
+        assert any(one.startswith("level 2: 1 identities held more") for one in shown)
 
 
 def test_nothing_left_is_a_result_too(source, run, tmp_path):
