@@ -30,7 +30,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     interruption only the stage that was at work is done again.
 
     Raises:
-      UserError: settings or features that cannot be used; see the message.
+      UserError: settings or features that cannot be used, or records of other labels in the target; see the message.
     """
     denoise_settings.check(config)
     say = Speaker()
@@ -47,8 +47,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
     result = _levels(config, images, settings, stages)
     for warning in result.warnings:
         say(f"warning: {warning}")
-    about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
-    write_json(target / "settings.json", dataclasses.asdict(settings) | about)
     _write(config, target, images, settings, result, true, say)
 
 
@@ -61,15 +59,21 @@ def _write(
     true: np.ndarray | None,
     say: Callable[[str], None],
 ) -> None:
-    """All outputs; each is whole or absent, and all are written anew except records."""
-    distance = denoise_outputs.distances(images, result, watch=_watch)
+    """All outputs; each is whole or absent, and all are of these labels: others are removed, or records refused."""
     result = denoise_outputs.subsampled(result, config.subsample)
+    denoise_outputs.check_records(target / "records", images, result)
+    distance = denoise_outputs.distances(images, result, watch=_watch)
+    earlier = denoise_outputs.clear(target)
     denoise_outputs.write(target, images, result, distance, say)
+    about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
+    write_json(target / denoise_outputs.SETTINGS, dataclasses.asdict(settings) | about)
     if config.report:
         report = denoise_report.Report(images, settings, result, distance, true)
         title = Path(config.source).stem
         denoise_report.write(target, report, title=title, thumbnails=config.thumbnails, watch=_watch)
         say(f"wrote {target / 'report.html'}")
+    if gone := [str(file) for file in earlier if not file.exists()]:
+        say(f"removed {', '.join(gone)}, of an earlier run")
     if true is not None:
         say(denoise_report.summary(result, true))
     if config.records:
