@@ -11,7 +11,16 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
-from cion_jax.tasks import bootstrap_source, bootstrap_table, denoise, extract, outputs, pretrain, whitening
+from cion_jax.tasks import (
+    bootstrap_source,
+    bootstrap_table,
+    denoise,
+    denoise_settings,
+    extract,
+    outputs,
+    pretrain,
+    whitening,
+)
 from cion_jax.tasks.bootstrap_source import Source
 
 TASKS = {"pretrain": pretrain, "extract": extract, "denoise": denoise}
@@ -54,6 +63,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     say = outputs.Speaker()
     workdir = workdir.resolve()
     source = bootstrap_source.prepare_source(config, workdir, say)
+    # Told before hours of training, not after.
+    denoise_settings.check(round_settings(config, workdir, 0, source)["denoise"])
     table: list[dict[str, Any]] = []
     for number in range(config.rounds):
         folder = workdir / f"round_{number}"

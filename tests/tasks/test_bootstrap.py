@@ -277,6 +277,13 @@ def test_sources_that_cannot_be_used_are_refused(source, asked, tmp_path):
         bootstrap.run(config_of(other), tmp_path / "run")
 
 
+def test_settings_of_denoise_are_checked_before_the_training(source, asked, tmp_path):
+    for values in ({"denoise.options.mutual": 3}, {"denoise.calibrate": "yes"}, {"denoise.mode": "best"}):
+        with pytest.raises(UserError, match=r"options\.mutual|calibrate=yes|mode='best'"):
+            bootstrap.run(config_of(source, **values), tmp_path)
+    assert not asked
+
+
 def test_tracklets_are_no_truth(source, asked, tmp_path):
     table = pyarrow.parquet.read_table(source / "tracklets.parquet").to_pylist()
     rows = [
