@@ -51,15 +51,17 @@ def run(
     within = within_videos(features, tracklets, videos, moment, settings)
     linked = across_videos(within.labels, within.sums, moment, settings)
     labels = finish(features, linked.labels, moment, settings)
-    return Result(labels, within.levels | linked.levels | {"finished": labels}, linked.links, linked.warnings)
+    levels = within.levels | linked.levels | {"finished": labels}
+    return Result(labels, levels, linked.links, [*within.warnings, *linked.warnings])
 
 
 class Within(NamedTuple):
-    """Levels 1 and 2: labels [n], their sums float64 [identities, d], and the labels after each stage."""
+    """Levels 1 and 2: labels [n], their sums float64 [identities, d], the labels after each stage, warnings."""
 
     labels: np.ndarray
     sums: np.ndarray
     levels: dict[str, np.ndarray]
+    warnings: list[str]
 
 
 class Across(NamedTuple):
@@ -95,10 +97,10 @@ def within_videos(
     if settings.rebirth:
         tracklet, total, video = _reborn(features, videos, tracklet, total, video, settings, watch)
     ends = np.searchsorted(video, video, side="right")
-    identity = _merge(total, ends, tracklet, moment, settings, watch, "level 2").identities
-    labels = labels_of(tracklet, identity)
+    merged = _merge(total, ends, tracklet, moment, settings, watch, "level 2")
+    labels = labels_of(tracklet, merged.identities)
     levels["level 2"] = labels
-    return Within(labels, _sums_of(labels, tracklet, total), levels)
+    return Within(labels, _sums_of(labels, tracklet, total), levels, merged.warnings)
 
 
 def across_videos(
@@ -160,18 +162,20 @@ def _merge(
         merged = agglomerate.merge_closest(
             total, settings.sigma_drm, ends=ends, moments=moments, watch=watch, label=label
         )
-        return links.Linked(merged.identities, np.zeros((0, 2), np.int64), merged.warnings)
-    return links.close_over(
-        total,
-        ends,
-        settings.sigma_drm,
-        mutual=settings.mutual,
-        max_share=settings.max_share,
-        max_radius=settings.max_radius,
-        moments=moments,
-        watch=watch,
-        label=label,
-    )
+        linked = links.Linked(merged.identities, np.zeros((0, 2), np.int64), merged.warnings)
+    else:
+        linked = links.close_over(
+            total,
+            ends,
+            settings.sigma_drm,
+            mutual=settings.mutual,
+            max_share=settings.max_share,
+            max_radius=settings.max_radius,
+            moments=moments,
+            watch=watch,
+            label=label,
+        )
+    return linked._replace(warnings=[f"{label}: {warning}" for warning in linked.warnings])
 
 
 def _reborn(features, videos, tracklet, total, video, settings: Settings, watch: Watch):

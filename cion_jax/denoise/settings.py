@@ -3,11 +3,15 @@
 from dataclasses import dataclass, replace
 
 MERGING = ("closure", "agglomerative")
+# Options of the closure alone, with the values at which they do nothing.
+OF_CLOSURE = {"mutual": 0, "max_share": 1.0, "max_radius": 2.0}
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of `run`. The defaults are the paper; each option states what it changes.
+
+    Values that cannot be used, or that would do nothing beside the others, raise ValueError.
 
     Attributes:
       sigma_cst, sigma_drm: thresholds in cosine distance.
@@ -17,7 +21,7 @@ class Settings:
       split: tracklets are first cut in time where their two sides are further apart than sigma_drm.
       rebirth: rejected images of a video that are alike become a tracklet, if so many or more; 0: never.
       mutual: links of the closure count only between mutual nearest so many; 0: all count.
-      max_share, max_radius: components larger or wider than this are merged again, closest pair first.
+      max_share, max_radius: components of the closure larger or wider than this are merged again, closest pair first.
       second_look: level 1 once more, on finished identities.
       give_back: rejected images go to the nearest finished identity within sigma_drm.
       min_images: smaller identities are left out at the very end.
@@ -44,6 +48,11 @@ class Settings:
             raise ValueError(f"sigma_cst={self.sigma_cst} and sigma_drm={self.sigma_drm} must lie in (0, 2]")
         if self.min_images < 1 or self.rebirth < 0 or self.mutual < 0:
             raise ValueError("min_images must be at least 1, rebirth and mutual at least 0")
+        idle = [name for name, off in OF_CLOSURE.items() if getattr(self, name) != off]
+        if idle and self.merging != "closure":
+            raise ValueError(
+                f"{' and '.join(idle)} would do nothing: they are for merging='closure', not {self.merging!r}"
+            )
 
     @property
     def needs_frames(self) -> bool:

@@ -11,7 +11,16 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
-from cion_jax.tasks import bootstrap_source, bootstrap_table, denoise, extract, outputs, pretrain, whitening
+from cion_jax.tasks import (
+    bootstrap_source,
+    bootstrap_table,
+    denoise,
+    denoise_settings,
+    extract,
+    outputs,
+    pretrain,
+    whitening,
+)
 from cion_jax.tasks.bootstrap_source import Source
 
 TASKS = {"pretrain": pretrain, "extract": extract, "denoise": denoise}
@@ -30,6 +39,12 @@ _OF_NO_EFFECT = (
     *("pretrain.data.cache_dir", "extract.threads", "extract.batch_size", "extract.shard_rows"),
     *("denoise.truth", "denoise.thumbnails"),
 )
+# Settings that are paths: where they lead counts, not how they are spelled.
+_PATHS = (
+    *("pretrain.data.train", "pretrain.data.eval", "pretrain.model.weights"),
+    *("extract.source", "extract.target", "extract.weights", "whitening.source", "whitening.target"),
+    *("denoise.source", "denoise.target", "denoise.labelled"),
+)
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -46,7 +61,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """
     _check(config)
     say = outputs.Speaker()
+    workdir = workdir.resolve()
     source = bootstrap_source.prepare_source(config, workdir, say)
+    # Told before hours of training, not after.
+    denoise_settings.check(round_settings(config, workdir, 0, source)["denoise"])
     table: list[dict[str, Any]] = []
     for number in range(config.rounds):
         folder = workdir / f"round_{number}"
@@ -70,7 +88,8 @@ def round_settings(config: ConfigDict, workdir: Path, number: int, source: Sourc
     }
     train, features, labels = (made[name] for name in TASKS)
     train.data.train = str(before / "denoised/records" if number else source.tracklets)
-    train.data.eval = train.data.eval or source.evaluation
+    train.data.eval = _absolute(train.data.eval or source.evaluation)
+    train.model.weights = _absolute(train.model.weights)
     if number and config.start == "previous":
         train.model.weights = str(_backbone(before))
     features.source, features.target = str(source.tracklets), str(folder / "features")
@@ -80,6 +99,7 @@ def round_settings(config: ConfigDict, workdir: Path, number: int, source: Sourc
         made["whitening"].source = features.target
         made["whitening"].target = labels.source = str(folder / "features_whitened")
     labels.truth, labels.records, labels.report = source.truth, True, True
+    labels.labelled = _absolute(labels.labelled)
     return made
 
 
@@ -106,6 +126,10 @@ def fitted(settings: ConfigDict, identities: int, say: Callable[[str], None]) ->
     return settings
 
 
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve()) if path else ""
+
+
 def _backbone(folder: Path) -> Path:
     return folder / "pretrain" / outputs.BACKBONE_FILE
 
@@ -115,7 +139,7 @@ def _once(part: str, settings: ConfigDict, folder: Path, say: Callable[[str], No
     done = _done(folder)
     wanted = _plain(settings.to_dict())
     if part in done:
-        _compare(part, done[part]["settings"], wanted, folder, say)
+        _compare(part, done[part], wanted, folder, say)
         say(f"{part}: done before, in {folder}")
         return
     begin = time.monotonic()
@@ -125,7 +149,8 @@ def _once(part: str, settings: ConfigDict, folder: Path, say: Callable[[str], No
         PARTS[part].run(settings, workdir)
     except UserError as error:
         raise UserError(f"{folder}, {part}: {error}") from error
-    done[part] = {"settings": wanted, "seconds": round(time.monotonic() - begin, 1)}
+    seconds = round(time.monotonic() - begin, 1)
+    done[part] = {"settings": wanted, "workdir": str(folder.parent), "seconds": seconds}
     write_json(folder / DONE, done)
 
 
@@ -137,7 +162,8 @@ def _done(folder: Path) -> dict[str, Any]:
 
 def _compare(part: str, there: dict, wanted: dict, folder: Path, say: Callable[[str], None]) -> None:
     """Thresholds may be given when a later round asks for them; training and features must be of one kind."""
-    old, new = _flat(there, part), _flat(wanted, part)
+    old = _placed(_flat(there["settings"], part), Path(there.get("workdir", folder.parent)))
+    new = _placed(_flat(wanted, part), folder.parent)
     differing = [key for key in new if old.get(key) != new[key] and not key.startswith(_OF_NO_EFFECT)]
     if not differing:
         return
@@ -148,6 +174,16 @@ def _compare(part: str, there: dict, wanted: dict, folder: Path, say: Callable[[
     raise UserError(
         f"{folder} was made with other settings ({what}). Give another --workdir, or the settings of that run"
     )
+
+
+def _placed(settings: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    """With paths inside the work directory counted from there: it may have been moved since."""
+    base, found = workdir.resolve(), dict(settings)
+    for key in settings.keys() & set(_PATHS):
+        if settings[key]:
+            path = Path(settings[key]).resolve()
+            found[key] = str(path.relative_to(base) if path.is_relative_to(base) else path)
+    return found
 
 
 def _flat(tree: dict, prefix: str) -> dict[str, Any]:

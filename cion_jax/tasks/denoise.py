@@ -17,7 +17,7 @@ from cion_jax.tasks.outputs import Speaker
 from cion_jax.tasks.stages import Stages
 
 # Of the stages: raise it when the same features and settings give other arrays.
-VERSION = 3
+VERSION = 4
 # What a stage does not look at, so that it is kept when only that changes.
 _OF_FINISH = ("second_look", "give_back", "min_images")
 _OF_LEVEL_3 = ("half_width", *_OF_FINISH)
@@ -30,7 +30,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     interruption only the stage that was at work is done again.
 
     Raises:
-      UserError: settings or features that cannot be used; see the message.
+      UserError: settings or features that cannot be used, or records of other labels in the target; see the message.
     """
     denoise_settings.check(config)
     say = Speaker()
@@ -47,8 +47,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
     result = _levels(config, images, settings, stages)
     for warning in result.warnings:
         say(f"warning: {warning}")
-    about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
-    write_json(target / "settings.json", dataclasses.asdict(settings) | about)
     _write(config, target, images, settings, result, true, say)
 
 
@@ -61,15 +59,21 @@ def _write(
     true: np.ndarray | None,
     say: Callable[[str], None],
 ) -> None:
-    """All outputs; each is whole or absent, and all are written anew except records."""
-    distance = denoise_outputs.distances(images, result, watch=_watch)
+    """All outputs; each is whole or absent, and all are of these labels: others are removed, or records refused."""
     result = denoise_outputs.subsampled(result, config.subsample)
+    denoise_outputs.check_records(target / "records", images, result)
+    distance = denoise_outputs.distances(images, result, watch=_watch)
+    earlier = denoise_outputs.clear(target)
     denoise_outputs.write(target, images, result, distance, say)
+    about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
+    write_json(target / denoise_outputs.SETTINGS, dataclasses.asdict(settings) | about)
     if config.report:
         report = denoise_report.Report(images, settings, result, distance, true)
         title = Path(config.source).stem
         denoise_report.write(target, report, title=title, thumbnails=config.thumbnails, watch=_watch)
         say(f"wrote {target / 'report.html'}")
+    if gone := [str(file) for file in earlier if not file.exists()]:
+        say(f"removed {', '.join(gone)}, of an earlier run")
     if true is not None:
         say(denoise_report.summary(result, true))
     if config.records:
@@ -95,14 +99,14 @@ def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) 
         ids = images.columns["tracklet"], images.columns["video"]
         found = progressive.within_videos(images.features, *ids, moment, settings, watch=_watch)
         levels = {f"after {name}": labels for name, labels in found.levels.items()}
-        return {"labels": found.labels, "sums": found.sums} | levels
+        return {"labels": found.labels, "sums": found.sums, "warnings": _texts(found.warnings)} | levels
 
     depends = [images.fingerprint, _without(settings, _OF_LEVEL_3)]
     first, fingerprint = stages.get("levels_1_2", depends, within)
 
     def across():
         found = progressive.across_videos(first["labels"], first["sums"], moment, settings, watch=_watch)
-        return {"labels": found.labels, "links": found.links, "warnings": np.array(found.warnings, "U512")}
+        return {"labels": found.labels, "links": found.links, "warnings": _texts(found.warnings)}
 
     depends = [fingerprint, _without(settings, _OF_FINISH)]
     second, fingerprint = stages.get("level_3", depends, across)
@@ -114,7 +118,13 @@ def _stage_by_stage(images: Images, settings: denoise.Settings, stages: Stages) 
     last, _ = stages.get("finish", [fingerprint, _without(settings, ())], finish)
     levels = {name.removeprefix("after "): first[name] for name in first if name.startswith("after ")}
     levels |= {"level 3": second["labels"], "finished": last["labels"]}
-    return denoise.Result(last["labels"], levels, second["links"], second["warnings"].tolist())
+    warnings = [*first["warnings"].tolist(), *second["warnings"].tolist()]
+    return denoise.Result(last["labels"], levels, second["links"], warnings)
+
+
+def _texts(warnings: list[str]) -> np.ndarray:
+    """As an array of a stage; without any it has a type too."""
+    return np.array(warnings, "U512")
 
 
 def _without(settings: denoise.Settings, names: tuple[str, ...]) -> dict:

@@ -18,6 +18,9 @@ from cion_jax.denoise import Result, rows, sums
 from cion_jax.denoise.watching import Watch, unwatched
 from cion_jax.tasks.denoise_input import Images
 
+LABELS, ANNOS, SETTINGS = "labels.parquet", "annos.json", "settings.json"
+# What tells of the labels beside it.
+_OF_LABELS = (SETTINGS, ANNOS, "report.html", "report.json")
 KEPT, MOVED, REMOVED, NOT_DRAWN = "kept", "moved", "removed", "not drawn"
 
 
@@ -102,6 +105,18 @@ def subsampled(result: Result, wanted: ConfigDict) -> Result:
     return result._replace(labels=labels, levels=result.levels | {"subsample": labels})
 
 
+def clear(target: Path) -> list[Path]:
+    """Removes what an earlier run told of its labels: not every run makes all of it again, and a killed one none.
+
+    Returns:
+      the files that were there.
+    """
+    there = [target / name for name in _OF_LABELS if (target / name).exists()]
+    for file in there:
+        file.unlink()
+    return there
+
+
 def write(
     target: Path, images: Images, result: Result, distance: np.ndarray, say: Callable[[str], None]
 ) -> None:
@@ -116,7 +131,7 @@ def write(
             "distance": distance,
         }
     )
-    with atomic_file(target / "labels.parquet") as partial:
+    with atomic_file(target / LABELS) as partial:
         pyarrow.parquet.write_table(table, partial)
     say(
         f"wrote {target / 'labels.parquet'}: {len(kept):,} of {len(images):,} images in "
@@ -125,7 +140,7 @@ def write(
     if all(images.paths[kept]):
         # Readers of CION-AL take the last id for the largest.
         kept = kept[np.argsort(result.labels[kept], kind="stable")]
-        with atomic_file(target / "annos.json") as partial, partial.open("w") as file:
+        with atomic_file(target / ANNOS) as partial, partial.open("w") as file:
             _stream(file, result.labels[kept], images.paths[kept])
 
 
@@ -173,6 +188,24 @@ def places(images: Images, source: pictures.Pictures) -> np.ndarray:
     return np.array([number.get(path, -1) for path in images.paths.tolist()], np.int64)
 
 
+def check_records(target: Path, images: Images, result: Result) -> bool:
+    """Whether the records of these labels are there.
+
+    Raises:
+      UserError: records of other labels are.
+    """
+    if not records.is_prepared(target):
+        return False
+    about = json.loads((target / records.SUMMARY_FILE).read_text())
+    if about.get("labels") != _fingerprint(images, result):
+        raise UserError(f"{target} holds records with other labels: remove it, or give another target")
+    return True
+
+
+def _fingerprint(images: Images, result: Result) -> str:
+    return hashlib.sha256(images.fingerprint.encode() + result.labels.tobytes()).hexdigest()
+
+
 def write_records(target: Path, images: Images, result: Result, say: Callable[[str], None]) -> None:
     """The kept images with their identities as records, unless they are there already.
 
@@ -180,11 +213,7 @@ def write_records(target: Path, images: Images, result: Result, say: Callable[[s
       UserError: the images are not where they were when their features were made, none is kept, or the records there
         have other labels.
     """
-    labels = hashlib.sha256(images.fingerprint.encode() + result.labels.tobytes()).hexdigest()
-    if records.is_prepared(target):
-        about = json.loads((target / records.SUMMARY_FILE).read_text())
-        if about.get("labels") != labels:
-            raise UserError(f"{target} holds records with other labels: remove it, or give another target")
+    if check_records(target, images, result):
         say(f"{target} is there already, with these labels")
         return
     kept = np.flatnonzero(result.labels >= 0)
@@ -195,7 +224,11 @@ def write_records(target: Path, images: Images, result: Result, say: Callable[[s
         target,
         label="records",
         total=len(kept),
-        about={"source": images.about["source"], "importer": "denoise", "labels": labels},
+        about={
+            "source": images.about["source"],
+            "importer": "denoise",
+            "labels": _fingerprint(images, result),
+        },
     )
     say(f"{target}: {summary['images']['train']:,} images; train with --config.data.train={target}")
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cion_jax import denoise
 from cion_jax.core.errors import UserError
-from cion_jax.denoise.settings import MERGING
+from cion_jax.denoise.settings import MERGING, OF_CLOSURE
 from cion_jax.tasks import denoise_input
 from cion_jax.tasks.denoise_input import Images
 from cion_jax.tasks.stages import Stages
@@ -47,6 +47,36 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"{name}={config[name]} is no cosine distance: 0 (from the mode) to 2")
     if min(config.subsample.values()) < 0:
         raise UserError("subsample.identities, images and seed must be 0 or more")
+    _check_sources_of_thresholds(config)
+    _of_mode(config)
+
+
+def _check_sources_of_thresholds(config: ConfigDict) -> None:
+    """Raises UserError where what one key asks for another one overrides."""
+    asked = ["labelled"] * bool(config.labelled) + ["calibrate=yes"] * (config.calibrate == "yes")
+    if len(asked) == 2:
+        raise UserError("labelled and calibrate=yes both tell the thresholds: leave one of them out")
+    if asked and min(config.sigma_cst, config.sigma_drm) > 0:
+        raise UserError(
+            f"{asked[0]} would tell no threshold, sigma_cst and sigma_drm give both: leave it out, or one of those"
+        )
+
+
+def _of_mode(config: ConfigDict) -> denoise.Settings:
+    """The mode with the options, before thresholds are known."""
+    changes = {name: value for name in _NUMBERS if (value := config.options[name]) >= 0}
+    changes |= {name: value == "yes" for name in _SWITCHES if (value := config.options[name])}
+    if config.options.merging:
+        changes["merging"] = config.options.merging
+    if config.half_width >= 0:
+        changes["half_width"] = config.half_width or None
+    try:
+        return MODES[config.mode](**changes)
+    except ValueError as error:
+        raise UserError(
+            f"mode={config.mode} with these options: {error}. Add --config.options.merging=closure, or leave out "
+            f"options.{', options.'.join(name for name in OF_CLOSURE if name in changes)}"
+        ) from error
 
 
 def settings(
@@ -57,13 +87,7 @@ def settings(
     Raises:
       UserError: features or labelled features that tell no thresholds.
     """
-    changes = {name: value for name in _NUMBERS if (value := config.options[name]) >= 0}
-    changes |= {name: value == "yes" for name in _SWITCHES if (value := config.options[name])}
-    if config.options.merging:
-        changes["merging"] = config.options.merging
-    if config.half_width >= 0:
-        changes["half_width"] = config.half_width or None
-    chosen = MODES[config.mode](**changes)
+    chosen = _of_mode(config)
     wanted = {name: config[name] for name in ("sigma_cst", "sigma_drm") if config[name] > 0}
     measure = config.labelled or config.calibrate == "yes"
     measure = measure or (config.calibrate == "auto" and config.mode == "recommended")

@@ -71,7 +71,7 @@ def _write_file(
     skipped = [*source.skipped, *bad]
     good = np.array([not picture.reason for picture in read])
     if not good.any():
-        raise UserError(f"no image of {config.source} could be read, first {bad[0][0]} ({bad[0][1]})")
+        raise _nothing_readable(config, *bad[0])
     about = _about(config, extractor, source) | {"images": int(good.sum()), "skipped": len(skipped)}
     feature_files.write(
         target,
@@ -115,16 +115,25 @@ def _write_shards(
         found[[row for row, _ in bad]] = 0
         feature_shards.write_shard(target, number, found, bad)
     _wait("features done")
+    paths = source.paths()
+    bad = [(paths[row], reason) for row, reason in feature_shards.unreadable(target)]
+    # All have read before the first removes.
+    _wait("unreadable images counted")
+    if len(bad) == len(source):
+        if jax.process_index() == 0:
+            feature_shards.remove(target)
+        raise _nothing_readable(config, *bad[0])
     if jax.process_index():
         return
-    paths = source.paths()
-    skipped = [
-        *source.skipped,
-        *((paths[row], reason) for row, reason in feature_shards.unreadable(target)),
-    ]
+    skipped = [*source.skipped, *bad]
     feature_files.write_list(target / "skipped.csv", skipped)
-    say(f"{target} holds the features of {len(source):,} images, {about['width']} numbers each")
+    images = len(source) - len(bad)
+    say(f"{target} holds the features of {images:,} images, {about['width']} numbers each")
     _tell_skipped(target / "skipped.csv", skipped, say)
+
+
+def _nothing_readable(config: ConfigDict, path: str, reason: str) -> UserError:
+    return UserError(f"no image of {config.source} could be read, first {path} ({reason})")
 
 
 def _wait(name: str) -> None:

@@ -179,8 +179,11 @@ def _network(path: str, wanted: tuple[int, int]) -> _Network:
         raise UserError(
             f"{path} takes any size: add --config.input_size='(256, 128)' or what it was trained at"
         )
-    model.reshape([-1, 3, *size] if channels_first else [-1, *size, 3])
-    compiled = core.compile_model(model, "CPU")
+    try:
+        model.reshape([-1, 3, *size] if channels_first else [-1, *size, 3])
+        compiled = core.compile_model(model, "CPU")
+    except RuntimeError as error:
+        raise _refused(path, size, tuple(sides), error) from error
     signal_stack.enlarge()
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -189,6 +192,16 @@ def _network(path: str, wanted: tuple[int, int]) -> _Network:
         return np.asarray(found, np.float32).reshape(len(images), -1)
 
     return _Network(Path(path).stem, size, run)
+
+
+def _refused(path: str, size: tuple[int, int], own: tuple[int, int], error: RuntimeError) -> UserError:
+    why = str(error).strip().splitlines()[-1]
+    if size == own:
+        return UserError(f"{path} is no network that OpenVINO can run: {why}")
+    known = f", {own[0]}x{own[1]}" if min(own) > 0 else ""
+    return UserError(
+        f"{path} does not take input_size={size}: give the size it was trained at{known} ({why})"
+    )
 
 
 def _numbers(metadata: dict[str, str], key: str) -> tuple:

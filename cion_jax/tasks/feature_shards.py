@@ -48,7 +48,9 @@ def begin(
         return
     there = manifest(folder)
     wanted = json.loads(json.dumps(dict(about)))
-    if differs := [key for key in wanted if key != "commit" and there.get(key) != wanted[key]]:
+    # A digest names the weights wherever they lie.
+    spared = {"commit", "weights"} if wanted.get("digest") else {"commit"}
+    if differs := [key for key in wanted if key not in spared and there.get(key) != wanted[key]]:
         what = ", ".join(f"{key} {there.get(key)!r}, not {wanted[key]!r}" for key in differs)
         raise UserError(f"{folder} holds features of other work ({what}): give another target, or remove it")
     known = read_images(folder)
@@ -110,6 +112,13 @@ def read_images(folder: Path) -> dict[str, np.ndarray]:
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{file} cannot be read ({error}): extract again, into an empty folder") from error
     return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def remove(folder: Path) -> None:
+    """Removes a store, and nothing else that lies in its folder."""
+    # The manifest last: without it, shards that stay would be taken for those of the next store.
+    for file in reversed(files(folder)):
+        file.unlink(missing_ok=True)
 
 
 def files(folder: Path) -> list[Path]:

@@ -76,13 +76,12 @@ def test_frames_are_asked_for():
         denoise.run(np.eye(3), np.arange(3), np.zeros(3, int), settings=denoise.recommended())
 
 
-def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="merging='ward'"):
-        denoise.paper(merging="ward")
-    with pytest.raises(ValueError, match="sigma_cst=0"):
-        denoise.paper(sigma_cst=0.0)
-    with pytest.raises(ValueError, match="min_images"):
-        denoise.paper(min_images=0)
+def test_warnings_say_which_level_they_are_of():
+    features, tracklets, videos, _, _ = crowd(seed=1, width=6, spread=0.5, switch=0.5)
+    settings_ = denoise.paper(sigma_cst=0.5, sigma_drm=0.3, max_radius=0.05)
+    found = denoise.run(features, tracklets, videos, settings=settings_).warnings
+    assert [one[:8] for one in found] == ["level 2:", "level 3:"], found
+    assert all("reached further than 0.05" in one for one in found)
 
 
 def test_nothing_gives_nothing():

@@ -184,6 +184,58 @@ def test_finished_work_of_other_settings_is_not_taken(source, asked, tmp_path):
     assert sigma == [None, 0.3, 0.2], "thresholds that are given later count from then on"
 
 
+def test_a_work_directory_may_be_called_otherwise(source, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    for workdir in (Path("b"), tmp_path / "b", Path("./b/../b"), tmp_path / "link"):
+        bootstrap.run(config_of(source, start="previous"), workdir)
+    assert [name for name, _ in asked] == ["pretrain", "extract"] * 2, "finished parts were done again"
+    assert asked[1][1].weights == str(tmp_path / "b/round_0/pretrain/backbone.safetensors")
+
+
+def test_a_work_directory_may_be_moved(source, asked, tmp_path, capsys):
+    bootstrap.run(config_of(source, start="previous"), tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    capsys.readouterr()
+    bootstrap.run(config_of(source, start="previous", rounds=3), tmp_path / "b")
+    assert [name for name, _ in asked[4:]] == ["pretrain", "extract"], "the third round only"
+    assert "other settings" not in capsys.readouterr().err
+    with pytest.raises(
+        UserError, match=r"pretrain\.model\.weights: .*backbone\.safetensors' there, '' asked for"
+    ):
+        bootstrap.run(config_of(source, start="scratch", rounds=3), tmp_path / "b")
+
+
+def test_weights_may_be_called_otherwise_but_not_be_others(source, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(weights):
+        bootstrap.run(config_of(source, rounds=1, **{"pretrain.model.weights": weights}), tmp_path / "b")
+
+    run("w.pth")
+    assert asked[0][1].model.weights == str(tmp_path / "w.pth")
+    for same in (str(tmp_path / "w.pth"), "./w.pth", "b/../w.pth"):
+        run(same)
+    assert len(asked) == 2
+    # Inside the work directory and beside it are two files.
+    for other in ("v.pth", "b/w.pth", ""):
+        with pytest.raises(UserError, match=r"pretrain\.model\.weights"):
+            run(other)
+
+
+def test_rounds_told_by_an_earlier_version_go_on(source, asked, tmp_path, monkeypatch):
+    """It spelled paths as the command did, and did not tell the work directory."""
+    monkeypatch.chdir(tmp_path)
+    bootstrap.run(config_of(source, rounds=1), tmp_path / "b")
+    file = tmp_path / "b/round_0/done.json"
+    told = json.loads(file.read_text().replace(f"{tmp_path}/b/", "b/"))
+    for part in told.values():
+        del part["workdir"]
+    file.write_text(json.dumps(told))
+    bootstrap.run(config_of(source, rounds=1), Path("b"))
+    assert len(asked) == 2
+
+
 def test_features_that_tell_nobody_apart_end_the_round_by_its_name(source, asked, tmp_path):
     config = config_of(source, **{"denoise.sigma_cst": 0.0})
     with pytest.raises(UserError, match=r"round_0, denoise: .*tracklets or identities have"):
@@ -223,6 +275,13 @@ def test_sources_that_cannot_be_used_are_refused(source, asked, tmp_path):
     prepare.prepare(source, other)
     with pytest.raises(UserError, match=r"holds rounds of .*, not of"):
         bootstrap.run(config_of(other), tmp_path / "run")
+
+
+def test_settings_of_denoise_are_checked_before_the_training(source, asked, tmp_path):
+    for values in ({"denoise.options.mutual": 3}, {"denoise.calibrate": "yes"}, {"denoise.mode": "best"}):
+        with pytest.raises(UserError, match=r"options\.mutual|calibrate=yes|mode='best'"):
+            bootstrap.run(config_of(source, **values), tmp_path)
+    assert not asked
 
 
 def test_tracklets_are_no_truth(source, asked, tmp_path):

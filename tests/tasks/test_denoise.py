@@ -91,6 +91,40 @@ def test_without_target_the_result_is_in_the_work_directory(source, tmp_path):
     assert not (tmp_path / "denoised/report.html").exists()
 
 
+def contents(target):
+    return {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
+
+
+def test_nothing_of_other_labels_stays_beside_new_ones(columns, source, run, tmp_path):
+    out = tmp_path / "out"
+    run(source, mode="paper")
+    assert {"annos.json", "report.html", "report.json"} < set(contents(out))
+    _, said = run(source, mode="paper", sigma_drm=0.3, report=False)
+    assert f"removed {out / 'report.html'}, {out / 'report.json'}, of an earlier run" in said
+    assert set(contents(out)) == {"annos.json", "labels.parquet", "settings.json"}
+    pathless = save(tmp_path / "g.npz", {name: columns[name] for name in columns if name != "path"})
+    run(pathless, mode="paper", report=False)
+    assert set(contents(out)) == {"labels.parquet", "settings.json"}
+
+
+def test_settings_are_those_of_the_labels_beside_them(source, run, tmp_path, monkeypatch):
+    run(source, mode="paper")
+    written = contents(tmp_path / "out")
+    with pytest.raises(UserError, match=r"subsample\.images=1"):
+        run(source, mode="paper", sigma_drm=0.3, subsample__images=1)
+    assert contents(tmp_path / "out") == written, "a run that fails before it writes changes nothing"
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(denoise.denoise_outputs.pyarrow.parquet, "write_table", full)
+    with pytest.raises(OSError, match="no space"):
+        run(source, mode="paper", sigma_drm=0.3)
+    assert contents(tmp_path / "out").keys() == {"labels.parquet"}, (
+        "what told of the old labels is gone first"
+    )
+
+
 def test_options_have_their_effect(columns, source, run):
     """Each of those that change something here changes the labels as the library does."""
     for values, settings in (
@@ -198,8 +232,20 @@ def test_from_pictures_to_records(album, run, tmp_path):
     assert "1.000   1.000" in last, "every pair is right"
     assert "data:image" in (tmp_path / "out/report.html").read_text()
     assert "there already" in run(source, mode="paper", records=True)[1]
-    with pytest.raises(UserError, match="records with other labels"):
-        run(source, mode="paper", records=True, sigma_cst=1.5)
+
+
+def test_records_with_other_labels_stop_a_run_before_it_changes_anything(album, run, tmp_path):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    run(source, mode="paper", records=True)
+    written = contents(tmp_path / "out")
+    for asked in (True, False):
+        with pytest.raises(UserError, match=r"out/records holds records with other labels.*remove it"):
+            run(source, mode="paper", records=asked, report=False, sigma_drm=1.5)
+        assert contents(tmp_path / "out") == written
+    # The same labels: records stay without being asked for.
+    run(source, mode="paper", options__give_back="yes")
+    assert records.is_prepared(tmp_path / "out/records")
 
 
 def test_records_without_images_are_refused_before_the_work(album, run, tmp_path):
@@ -249,11 +295,23 @@ def test_guards_warn(columns, run, tmp_path):
     same = np.ones(8) + 0.05 * np.random.default_rng(0).normal(size=(len(columns["path"]), 8))
     source = save(tmp_path / "f.npz", columns | {"features": same})
     _, said = run(source, mode="paper", options__max_share=0.5, report=False)
-    assert "warning: 1 identities held more than 50.0%" in said
+    assert "warning: level 3: 1 identities held more than 50.0%" in said
     _, said = run(source, mode="paper", options__max_share=0.5, report=False)
-    assert "level_3: done before" in said and "warning: 1 identities" in said, (
+    assert "level_3: done before" in said and "warning: level 3: 1 identities" in said, (
         "a warning is kept with its stage"
     )
+
+
+def test_warnings_of_level_2_are_told_and_kept(columns, run, tmp_path):
+    # One video of people all alike: level 2 joins everything, and level 3 has nothing left to join.
+    same = np.ones(8) + 0.05 * np.random.default_rng(0).normal(size=(len(columns["path"]), 8))
+    source = save(tmp_path / "f.npz", columns | {"features": same, "video": np.zeros_like(columns["video"])})
+    for again in (False, True):
+        _, said = run(source, mode="paper", options__max_share=0.5)
+        assert "warning: level 2: 1 identities held more than 50.0%" in said
+        assert ("levels_1_2: done before" in said) == again
+        shown = json.loads((tmp_path / "out/report.json").read_text())["warnings"]
+        assert any(one.startswith("level 2: 1 identities held more") for one in shown)
 
 
 def test_nothing_left_is_a_result_too(source, run, tmp_path):

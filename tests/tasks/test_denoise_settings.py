@@ -90,6 +90,20 @@ def test_thresholds_come_from_where_the_settings_say(images, source, tmp_path, m
     assert (found.sigma_cst, found.sigma_drm, said) == (0.2, 0.18, [])
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"options__merging": "closure", "options__mutual": 3, "options__max_share": 0.1},
+        {"options__mutual": 0, "options__max_share": 1.0, "options__max_radius": 2.0},
+        {"labelled": "l.npz", "sigma_cst": 0.1},
+        {"labelled": "l.npz", "calibrate": "no"},
+        {"calibrate": "yes", "sigma_drm": 0.1},
+    ],
+)
+def test_settings_that_go_together_are_taken(values):
+    denoise_settings.check(config_of("f.npz", **values))
+
+
 def test_thresholds_from_labelled_images(images, source, tmp_path):
     rng = np.random.default_rng(0)
     who = np.repeat(np.arange(30), 6)
@@ -141,8 +155,26 @@ def test_features_that_tell_no_thresholds_are_told(tmp_path):
         ({"options__min_images": 0}, "options.min_images=0"),
         ({"options__rebirth": -3}, "options.rebirth=-3"),
         ({"subsample__images": -1}, "subsample"),
+        (
+            {"options__mutual": 3},
+            "mode=recommended with these .*: mutual would do nothing.*merging=closure, or leave out options.mutual",
+        ),
+        (
+            {"mode": "paper", "options__merging": "agglomerative", "options__max_share": 0.1},
+            "mode=paper with these options: max_share would do nothing.*leave out options.max_share",
+        ),
+        ({"options__max_radius": 0.5}, "leave out options.max_radius"),
+        (
+            {"labelled": "l.npz", "sigma_cst": 0.1, "sigma_drm": 0.2},
+            "labelled would tell no threshold, sigma_cst and sigma_drm give both",
+        ),
+        (
+            {"calibrate": "yes", "sigma_cst": 0.1, "sigma_drm": 0.2},
+            "calibrate=yes would tell no threshold, sigma_cst and sigma_drm give both",
+        ),
+        ({"calibrate": "yes", "labelled": "l.npz"}, "labelled and calibrate=yes both tell the thresholds"),
     ],
 )
-def test_settings_that_cannot_be_used_are_told(values, message):
+def test_settings_that_cannot_be_used_or_do_nothing_are_told(values, message):
     with pytest.raises(UserError, match=message):
         denoise_settings.check(config_of(**{"source": "f.npz"} | values))

@@ -128,15 +128,21 @@ def test_weights_of_others_bring_their_own_normalisation(backbone):
     assert (model.mean[0], model.size) == (0.5, (64, 32))
 
 
-def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch):
+@pytest.mark.parametrize("target", ["work/features.npz", "store"])
+def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch, target):
     (tmp_path / "x").mkdir()
-    (tmp_path / "x/1.jpg").write_bytes(b"no")
+    for name in "123":
+        (tmp_path / f"x/{name}.jpg").write_bytes(b"no")
     monkeypatch.setattr(
-        extract.features, "extract", lambda apply, batches, **_: np.ones((len(list(batches)), 2))
+        extract.features,
+        "extract",
+        lambda apply, batches, total, **_: np.ones((total, 2)) * len(list(batches)),
     )
     with pytest.raises(UserError, match=r"no image of .* could be read, first 1\.jpg"):
-        extract.run(config_of(source=str(tmp_path / "x"), weights=str(backbone)), tmp_path / "work")
-    assert not (tmp_path / "work").exists()
+        values = {"source": str(tmp_path / "x"), "weights": str(backbone), "shard_rows": 2}
+        extract.run(config_of(**values, target=str(tmp_path / target)), tmp_path / "work")
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "x"]
+    assert not left, "images that are mended would be taken for done"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +216,16 @@ def test_a_run_goes_on_with_the_shards_that_are_missing(people, backbone, tmp_pa
     extract.run(config_of(**values), tmp_path)
     assert made == [1], "only the missing shard is done again"
     assert {file.name: file.read_bytes() for file in (tmp_path / "store").glob("*.npy")} == whole
+
+
+def test_weights_are_known_by_their_content(people, backbone, tmp_path, capsys):
+    values = shard_values(people, backbone, tmp_path / "store")
+    extract.run(config_of(**values), tmp_path)
+    assert "the features of 10 images" in capsys.readouterr().err
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(backbone.read_bytes())
+    extract.run(config_of(**values | {"weights": str(moved)}), tmp_path)
+    assert "0 shards of 4 images to do" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_features_is_refused(people, backbone, tmp_path):

@@ -49,6 +49,22 @@ def test_what_a_network_does_not_say_is_asked_for(network):
         extractors.load(config_of(weights=str(network)), print)
 
 
+def test_a_size_that_a_network_cannot_take_is_told(tmp_path):
+    ov = pytest.importorskip("openvino", reason="the extra `video` is not installed")
+    from openvino import opset13 as ops
+
+    images = ops.parameter([1, 3, 32, 16], np.float32)
+    # As a person extractor that ends in one kernel over all of its last map.
+    kernel = ops.constant(np.ones((4, 3, 32, 16), np.float32))
+    whole = ops.convolution(images, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    path = tmp_path / "whole.xml"
+    ov.save_model(ov.Model([whole], [images], "whole"), path)
+    assert extractors.load(config_of(weights=str(path), normalisation="none"), print).size == (32, 16)
+    small = config_of(weights=str(path), normalisation="none", input_size=(16, 16))
+    with pytest.raises(UserError, match=r"whole\.xml does not take input_size=\(16, 16\): .*32x16 \(\S"):
+        extractors.load(small, print)
+
+
 def test_files_that_are_no_networks(tmp_path, network):
     absent = config_of(weights=str(tmp_path / "absent.onnx"), normalisation="none")
     with pytest.raises(UserError, match="does not exist"):

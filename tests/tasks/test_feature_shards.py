@@ -59,6 +59,26 @@ def test_what_is_torn_or_missing_is_told(store, tmp_path):
         feature_shards.begin(tmp_path, about | {"images": 3}, ["a", "b", "c"], {})
 
 
+def test_weights_count_by_their_digest_where_there_is_one(tmp_path):
+    about = {"images": 1, "width": WIDTH, "shard_rows": 4, "dtype": "float32", "weights": "a", "digest": "1"}
+    feature_shards.begin(tmp_path / "f", about, ["a"], {})
+    feature_shards.begin(tmp_path / "f", about | {"weights": "b"}, ["a"], {})
+    with pytest.raises(UserError, match=r"other work \(digest '1', not '2'\)"):
+        feature_shards.begin(tmp_path / "f", about | {"weights": "b", "digest": "2"}, ["a"], {})
+    feature_shards.begin(tmp_path / "g", about | {"digest": ""}, ["a"], {})
+    with pytest.raises(UserError, match=r"other work \(weights 'a', not 'b'\)"):
+        feature_shards.begin(tmp_path / "g", about | {"weights": "b", "digest": ""}, ["a"], {})
+
+
+def test_a_store_is_removed_and_what_lies_beside_it_stays(tmp_path):
+    about = {"images": 2, "width": WIDTH, "shard_rows": 1, "dtype": "float32"}
+    feature_shards.begin(tmp_path, about, ["a", "b"], {})
+    feature_shards.write_shard(tmp_path, 1, FEATURES[:1], [])
+    (tmp_path / "notes.txt").write_text("mine")
+    feature_shards.remove(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_another_source_is_refused_though_it_is_as_large(tmp_path):
     about = {"images": 2, "width": WIDTH, "shard_rows": 4, "dtype": "float32"}
     begin = feature_shards.begin
