@@ -76,3 +76,28 @@ def test_the_range_limits_candidates():
 def test_nothing_to_merge(count):
     found = merge(np.ones((count, 3)), 0.5, ends=np.full(count, count))
     assert found.tolist() == list(range(count))
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds)
+def test_ties_go_to_the_earlier_as_in_the_plain_search(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 14))
+    sums = np.eye(4)[rng.integers(4, size=count)] + np.eye(4)[rng.integers(4, size=count)]
+    moments = [np.unique(rng.integers(9, size=1)) for _ in range(count)]
+    found = merge(sums, 0.6, ends=np.full(count, count), moments=moments, loose=20.0)
+    np.testing.assert_array_equal(found, plain(sums, 0.6, moments))
+
+
+def test_where_all_are_near_the_nearest_are_followed_and_it_is_told(monkeypatch):
+    monkeypatch.setattr(agglomerate, "_NEAREST", 3)
+    monkeypatch.setattr(agglomerate, "_MOST_PAIRS", 50)
+    rng = np.random.default_rng(0)
+    person = rng.integers(0, 8, 60)
+    sums = np.ones(8) + np.eye(8)[person] + 0.02 * rng.normal(size=(60, 8))
+    found = agglomerate.merge_closest(sums, 0.01, ends=np.full(60, 60), loose=20.0)
+    assert "only the 3 nearest of each" in found.warnings[0]
+    together = found.identities[:, None] == found.identities
+    assert (together <= (person[:, None] == person)).all()
+    assert found.identities.max() + 1 < 24, "chains of nearest hold most of a person together"
+    assert not agglomerate.merge_closest(sums, 0.01, ends=np.arange(60) + 1).warnings
