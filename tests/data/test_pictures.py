@@ -121,6 +121,17 @@ def test_records_of_all_splits_or_of_one(tmp_path):
     assert [p.path for p in gather(tmp_path / "records", split="query")[2]] == ["3.png", "4.png"]
 
 
+def test_videos_and_frames_that_a_source_does_not_tell_stay_unknown(tmp_path):
+    """Also through records: nobody is to be taken for seen together with somebody else."""
+    for name in ("anna/1.jpg", "anna/2.jpg", "ben/1.jpg"):
+        picture(tmp_path / "people" / name, 9)
+    prepare(tmp_path / "people", tmp_path / "records")
+    for source in ("people", "records"):
+        columns = pictures.open_pictures(tmp_path / source).columns
+        assert set(columns["video"]) == set(columns["frame"]) == {pictures.UNKNOWN}, source
+        assert columns["tracklet"].tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

@@ -7,8 +7,7 @@ the user's own and are ignored; any other name is an error, since it may be a sl
 How the numbers are made: whole numbers are kept. In a Parquet column of strings, or a CSV column whose first
 value is not a whole number, all values are names, numbered by first appearance; the names are kept beside the
 data (identities.csv, ...). Without `tracklet`, each (identity, video, camera) is one, numbered by first
-appearance; without `frame`, it is the place among the tracklet's rows; without `video` or `camera`, they are
-0.
+appearance; without `video` or `frame`, they are unknown and -1; without `camera`, it is 0.
 """
 
 import csv
@@ -21,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.importers.row import FrameCounter, ImageRow, Numbering, SkippedFile, listed
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, listed
 from cion_jax.data.record_schema import SPLITS
 
 LAYOUT = "table: a .csv or .parquet file with columns path, identity [split, tracklet, video, camera, frame]"
@@ -89,16 +88,15 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
     for name in OPTIONAL:
         if name in names:
             columns[name] = _split if name == "split" else _Numbers(name, numbering, typed)
-    tracklets, frames = Numbering(), FrameCounter()
+    tracklets = Numbering()
     root, number = str(file.parent), 0
     for number, cells in enumerate(_cells(file, list(columns)), start=1):
         row = _converted(file, number, columns, cells)
-        identity, video, camera = row["identity"], row.get("video", 0), row.get("camera", 0)
+        identity, video, camera = row["identity"], row.get("video", UNKNOWN), row.get("camera", 0)
         tracklet = row.get("tracklet")
         if tracklet is None:
             tracklet = tracklets.number("tracklet", (identity, video, camera))
-        frame = row["frame"] if "frame" in row else frames.next(tracklet)
-        split, relative = row.get("split", "train"), row["path"]
+        frame, split, relative = row.get("frame", UNKNOWN), row.get("split", "train"), row["path"]
         # os.path, not pathlib: it is several times faster, and rows come in millions.
         image = os.path.join(root, relative)  # noqa: PTH118
         yield ImageRow(split, image, identity, tracklet, video, camera, frame, relative)

@@ -47,11 +47,11 @@ def test_columns_that_are_absent_get_numbers(tmp_path):
         tmp_path, "camera,identity,path", "1,4,a.jpg", "1,4,b.jpg", "2,4,c.jpg", "1,9,d.jpg", "1,4,e.jpg"
     )
     assert numbers(file) == [
-        ("train", "a.jpg", 4, 0, 0, 1, 0),
-        ("train", "b.jpg", 4, 0, 0, 1, 1),
-        ("train", "c.jpg", 4, 1, 0, 2, 0),
-        ("train", "d.jpg", 9, 2, 0, 1, 0),
-        ("train", "e.jpg", 4, 0, 0, 1, 2),
+        ("train", "a.jpg", 4, 0, -1, 1, -1),
+        ("train", "b.jpg", 4, 0, -1, 1, -1),
+        ("train", "c.jpg", 4, 1, -1, 2, -1),
+        ("train", "d.jpg", 9, 2, -1, 1, -1),
+        ("train", "e.jpg", 4, 0, -1, 1, -1),
     ]
 
 
