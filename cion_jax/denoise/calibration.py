@@ -86,13 +86,14 @@ def calibrate(
         on it where there is a gap.
 
     Raises:
-      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything; or people
-        whom the features do not tell apart.
+      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything; people
+        whom the features do not tell apart; or frames that are none (`frames.check`).
     """
     features = rows.checked_features(features)
-    count = len(features)
-    videos = rows.checked_ids("videos", videos, count)
-    groups = ragged.group(rows.checked_ids("tracklets", tracklets, count), videos)
+    given = {"tracklets": tracklets, "videos": videos, "frames": frames}
+    tracklets, videos, frames = (rows.checked_ids(name, ids, len(features)) for name, ids in given.items())
+    seen.check(tracklets, videos, frames)
+    groups = ragged.group(tracklets, videos)
     chosen = _sample(groups)
     row = np.flatnonzero(np.isin(groups.video[groups.of_row], chosen))
     group = _renumbered(groups.of_row[row])
@@ -103,7 +104,7 @@ def calibrate(
     inside = _Inside.of(unit, starts)
     # Pairs are counted on what is left at a stricter threshold: what holds two people is near to both.
     keep = keep_rows(unit, starts, inside.strict)
-    moment = seen.moments(videos, rows.checked_ids("frames", frames, count))[row[keep]]
+    moment = seen.moments(videos, frames)[row[keep]]
     unit, group = unit[keep], group[keep]
     pairs = _Pairs.of(unit, group, moment, len(starts) - 1, doubled=_halves(unit, group))
     return Calibration(

@@ -16,6 +16,7 @@ from cion_jax.core.files import write_atomically
 from cion_jax.data import pictures, prepare, records, synthetic_videos
 from cion_jax.data.importers.row import ImageRow
 from cion_jax.data.synthetic import SyntheticSpec
+from cion_jax.denoise import frames
 
 TRACKLETS, TRUTH, SYNTHETIC = "tracklets", "truth.csv", "synthetic"
 _IDS = ("tracklet", "video", "frame")
@@ -111,6 +112,10 @@ def _check(source: str, found: pictures.Pictures) -> np.ndarray:
         raise UserError(
             f"{source} names {len(paths) - len(set(paths)):,} images twice: an image is in one tracklet"
         )
+    try:
+        frames.check(*(found.columns[name] for name in _IDS))
+    except ValueError as error:
+        raise UserError(f"{source}: {error}: give those of the video (docs/video.md)") from error
     pair = np.stack([found.columns["video"], found.columns["tracklet"]], axis=1)
     return np.unique(pair, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
@@ -131,7 +136,10 @@ def _write_truth(table: Path, source: str, found: pictures.Pictures, tracklet: n
 
 
 def _rows(found: pictures.Pictures, tracklet: np.ndarray) -> Iterator[ImageRow]:
-    columns = {name: found.columns[name].tolist() for name in ("tracklet", "video", "camera", "frame")}
+    columns = {name: found.columns[name] for name in _IDS} | {
+        "camera": np.maximum(found.columns["camera"], 0)
+    }
+    columns = {name: column.tolist() for name, column in columns.items()}
     for row, path in enumerate(found.paths()):
-        ids = {name: max(column[row], 0) for name, column in columns.items()}
+        ids = {name: column[row] for name, column in columns.items()}
         yield ImageRow("train", found.file(row), int(tracklet[row]), path=path, **ids)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cion_jax.core.errors import UserError
+from cion_jax.denoise import frames
 from cion_jax.tasks.feature_sources import Features, open_features
 
 _IDS = ("tracklet", "video", "frame")
@@ -136,12 +137,17 @@ def read_truth(truth: str, images: Images) -> np.ndarray | None:
 
 
 def require_frames(images: Images, what: str) -> None:
-    """Raises UserError if the frame of an image is unknown, which `what` needs."""
+    """Raises UserError if frames, which `what` needs, are unknown or cannot be true (`frames.check`)."""
     unknown = images.columns["frame"] < 0
-    if unknown.any():
-        k = int(np.argmax(unknown))
+    problem = f"{_name(images, int(np.argmax(unknown)))} has no frame number" if unknown.any() else ""
+    if not problem:
+        try:
+            frames.check(*(images.columns[name] for name in _IDS))
+        except ValueError as error:
+            problem = str(error)
+    if problem:
         raise UserError(
-            f"{_name(images, k)} has no frame number, which {what} needs: extract from tracklets (docs/video.md), "
+            f"{problem}, which {what} needs: extract from tracklets (docs/video.md), "
             "or do without (--config.options.cannot_link=no --config.calibrate=no)"
         )
 
@@ -189,7 +195,10 @@ def _id(found: Features, name: str) -> np.ndarray:
     unknown = numbers[found.usable] < 0
     if unknown.any() and name != "frame":
         row = found.usable[int(np.argmax(unknown))]
-        raise UserError(f"{found.source}: row {row} has no {name}: extract from tracklets (docs/video.md)")
+        raise UserError(
+            f"{found.source}: row {row} has no {name}: extract from tracklets, or from a table with that column "
+            "(docs/video.md)"
+        )
     return numbers
 
 

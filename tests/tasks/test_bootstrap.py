@@ -236,6 +236,25 @@ def test_tracklets_are_no_truth(source, asked, tmp_path):
         bootstrap.run(config_of(tmp_path / "own.parquet"), tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("absent", "does not say the frame of its images"),
+        ("zero", "tracklet 0 of video 0 has 6 images in frame 0"),
+    ],
+)
+def test_frames_that_are_none_are_refused_before_the_work(source, asked, tmp_path, change, message):
+    table = pyarrow.parquet.read_table(source / "tracklets.parquet").drop_columns("frame")
+    if change == "zero":
+        table = table.append_column("frame", pa.array(np.zeros(len(table), np.int64)))
+    paths = [str(source / path) for path in table["path"].to_pylist()]
+    table = table.set_column(table.column_names.index("path"), "path", pa.array(paths))
+    pyarrow.parquet.write_table(table, tmp_path / "own.parquet")
+    with pytest.raises(UserError, match=message):
+        bootstrap.run(config_of(tmp_path / "own.parquet"), tmp_path / "run")
+    assert asked == []
+
+
 def test_every_round_is_denoised_with_its_own_features(source, asked, tmp_path):
     bootstrap.run(config_of(source, **{"whitening.shrinkage": -1.0}), tmp_path)
     assert not (tmp_path / "round_0/features_whitened").exists()

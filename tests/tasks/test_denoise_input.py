@@ -103,6 +103,14 @@ def test_frames_are_required_only_where_they_are_used(tmp_path):
     denoise_input.require_frames(read(tmp_path), "cannot_link")
 
 
+def test_frames_that_cannot_be_true_are_refused_where_they_are_used(tmp_path):
+    images = read(tmp_path, frame=np.zeros(7, int))
+    with pytest.raises(
+        UserError, match=r"tracklet 9 of video 2 has 2 images in frame 0.*which calibrate needs"
+    ):
+        denoise_input.require_frames(images, "calibrate")
+
+
 @pytest.mark.parametrize(
     ("value", "row", "message"),
     [(np.nan, 3, "hold NaN"), (np.inf, 0, "hold NaN or infinity"), (0.0, 4, "are zero")],
