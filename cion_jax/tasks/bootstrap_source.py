@@ -17,6 +17,7 @@ from cion_jax.data import pictures, prepare, records, synthetic_videos
 from cion_jax.data.importers.row import ImageRow
 from cion_jax.data.synthetic import SyntheticSpec
 from cion_jax.denoise import frames
+from cion_jax.tasks import truth as truths
 
 TRACKLETS, TRUTH, SYNTHETIC = "tracklets", "truth.csv", "synthetic"
 _IDS = ("tracklet", "video", "frame")
@@ -40,12 +41,15 @@ def prepare_source(config: ConfigDict, workdir: Path, say: Callable[[str], None]
     """Records of the tracklets in `workdir`/tracklets, made once.
 
     Raises:
-      UserError: a source without tracklets, videos and frames, or another one than that of `workdir`.
+      UserError: a source without tracklets, videos and frames, or another one than that of `workdir`; a truth that is
+        none.
     """
     source, truth, evaluation = config.source, config.truth, ""
     if not source:
         source, truth = str(_synthetic(config.synthetic, workdir, say)), "identity"
         evaluation = source if config.synthetic.eval_identities else ""
+    elif truth not in ("", "identity"):
+        truths.read_table(truth)  # told before hours of work, not after
     target, table = workdir / TRACKLETS, workdir / TRUTH
     told = str(Path(source).expanduser().absolute())
     ready = records.is_prepared(target)
@@ -122,8 +126,7 @@ def _check(source: str, found: pictures.Pictures) -> np.ndarray:
 
 def _write_truth(table: Path, source: str, found: pictures.Pictures, tracklet: np.ndarray) -> None:
     true = found.columns["identity"]
-    pairs = np.unique(np.stack([true, tracklet], axis=1), axis=0)
-    if len(pairs) == len(np.unique(true)) == len(np.unique(tracklet)):
+    if truths.are_tracklets(true, tracklet, found.columns["video"]):
         raise UserError(
             f"truth=identity, but the identities of {source} are its tracklets: give a .csv with columns path and "
             "identity, or leave truth out"

@@ -174,6 +174,13 @@ def test_truth_may_be_a_table_of_its_own(source, asked, tmp_path):
     assert json.loads((tmp_path / "rounds.json").read_text())[1]["pair_f"] == 1
 
 
+def test_a_truth_that_contradicts_itself_is_told_before_the_work(source, asked, tmp_path):
+    (tmp_path / "truth.csv").write_text("path,identity\n0/p_0_0.jpg,1\n0/p_0_0.jpg,2\n")
+    with pytest.raises(UserError, match=r"0/p_0_0\.jpg is 1 and 2"):
+        bootstrap.run(config_of(source, truth=str(tmp_path / "truth.csv")), tmp_path / "run")
+    assert asked == []
+
+
 def test_finished_work_of_other_settings_is_not_taken(source, asked, tmp_path):
     bootstrap.run(config_of(source, rounds=1), tmp_path)
     with pytest.raises(UserError, match=r"pretrain\.train\.steps: 300 there, 7 asked for.*another --workdir"):
