@@ -26,17 +26,18 @@ from cion_jax.data.record_schema import SPLITS
 LAYOUT = "table: a .csv or .parquet file with columns path, identity [split, tracklet, video, camera, frame]"
 REQUIRED = ("path", "identity")
 NAMED = ("identity", "tracklet", "video", "camera")
+TELLING = ("tracklet", "video", "frame")
 OPTIONAL = ("split", "tracklet", "video", "camera", "frame")
 _SUFFIXES = (".csv", ".parquet")
 _BATCH_ROWS = 16_384
 
 
 def detect(path: Path) -> bool:
-    """Whether the path is a .csv or .parquet file, or a folder with just one that fits."""
+    """Whether the path is a .csv or .parquet file, or a folder with one that fits; with several, `rows` asks."""
     path = Path(path)
     if path.is_file():
         return path.suffix.lower() in _SUFFIXES
-    return len(_tables_in(path)) == 1
+    return bool(_tables_in(path))
 
 
 def count(path: Path) -> int:
@@ -52,6 +53,8 @@ def count(path: Path) -> int:
 def table_file(path: Path) -> Path:
     """The table that `path` names: itself, or the only one in the folder.
 
+    Of several, it is the only one that tells tracklet, video or frame: truth may lie beside tracklets.
+
     Raises:
       UserError: there is none, or more than one.
     """
@@ -59,13 +62,15 @@ def table_file(path: Path) -> Path:
     if path.is_file():
         return path
     found = _tables_in(path)
-    if len(found) != 1:
-        what = f"several ({listed(file.name for file in found)})" if found else "none"
-        raise UserError(
-            f"{path} should hold exactly one table with the columns {' and '.join(REQUIRED)}, but has "
-            f"{what}. Name the file itself."
-        )
-    return found[0]
+    telling = [file for file in found if not set(TELLING).isdisjoint(_column_names(file))]
+    for chosen in (found, telling):
+        if len(chosen) == 1:
+            return chosen[0]
+    what = f"several ({listed(file.name for file in found)})" if found else "none"
+    raise UserError(
+        f"{path} should hold exactly one table with the columns {' and '.join(REQUIRED)}, but has "
+        f"{what}. Name the file itself as the source."
+    )
 
 
 def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | SkippedFile]:
