@@ -12,12 +12,11 @@ from cion_jax.core.errors import UserError
 from cion_jax.data import importers, records
 from cion_jax.data.encode import fit_pixels
 from cion_jax.data.importers import folders
-from cion_jax.data.importers.row import ImageRow, Numbering, SkippedFile, is_image_name
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, is_image_name
 from cion_jax.data.ordered import chunks, ordered_map
 
 PLAIN = "images"  # the layout of files that belong to nobody in particular
 LIST_SUFFIX = ".txt"
-UNKNOWN = -1
 NUMBERS = ("identity", "tracklet", "video", "camera", "frame")
 _RECORDS_AT_ONCE = 1024
 _CHUNK = 16  # images that a thread decodes at a time

@@ -23,7 +23,7 @@ from cion_jax.data.record_writer import RecordWriter, full_disk_named
 from cion_jax.data.records import SUMMARY_FILE
 
 # Part of every summary and cache key: raise it when the same source gives other records.
-FORMAT = 1
+FORMAT = 2
 MAX_SIZE = (384, 192)
 SKIPPED_FILE = "skipped.csv"
 _NAME_FILES = {

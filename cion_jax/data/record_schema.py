@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Numbers of the sidecar index (record_index.py). Identities may be -1: Market-1501's junk images of the
-# gallery.
+# gallery. Videos and frames are -1 where they are not known.
 COLUMNS: dict[str, type] = {
     "identity": np.int64,
     "tracklet": np.int64,
@@ -21,7 +21,10 @@ SPLITS = ("train", "query", "gallery")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of one person. `image` is a JPEG; `path` is the file it came from, within its data set."""
+    """One image of one person. `image` is a JPEG; `path` is the file it came from, within its data set.
+
+    `video` and `frame` are -1 where they are not known.
+    """
 
     image: bytes
     height: int
@@ -38,7 +41,8 @@ def check(split: str, record: Record) -> None:
     """Raises ValueError when a number lies outside its column, or is negative where that means nothing."""
     for name, dtype in COLUMNS.items():
         value = getattr(record, name)
-        lowest = -1 if name == "identity" and split == "gallery" else 0
+        unknown = name in ("video", "frame") or (name == "identity" and split == "gallery")
+        lowest = -1 if unknown else 0
         if not lowest <= value <= np.iinfo(dtype).max:
             raise ValueError(f"{name} is {value}, outside {lowest}..{np.iinfo(dtype).max}")
 

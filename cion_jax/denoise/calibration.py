@@ -88,14 +88,14 @@ def calibrate(
         on it where there is a gap.
 
     Raises:
-      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything; or people
-        whom the features do not tell apart.
+      ValueError: too few tracklets of five images, or too few that were seen together, to tell anything; people
+        whom the features do not tell apart; or frames that are none (`frames.check`).
     """
     features = rows.checked_features(features)
-    count = len(features)
-    videos = rows.checked_ids("videos", videos, count)
-    groups = ragged.group(rows.checked_ids("tracklets", tracklets, count), videos)
-    frames = rows.checked_ids("frames", frames, count)
+    given = {"tracklets": tracklets, "videos": videos, "frames": frames}
+    tracklets, videos, frames = (rows.checked_ids(name, ids, len(features)) for name, ids in given.items())
+    seen.check(tracklets, videos, frames)
+    groups = ragged.group(tracklets, videos)
     row = np.flatnonzero(_sample(groups, frames)[groups.of_row])
     group = _renumbered(groups.of_row[row])
     unit = rows.unit(features[row], names=row)

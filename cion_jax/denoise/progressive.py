@@ -44,10 +44,10 @@ def run(
       frames: integers [n], needed by the options that ask which people were seen together.
 
     Raises:
-      ValueError: as `denoise_videos`, or frames that are missing or do not fit.
+      ValueError: as `denoise_videos`, or frames that are missing, do not fit, or are none (`frames.check`).
     """
     features = rows.checked_features(features)
-    moment = _moments(videos, frames, len(features), settings)
+    moment = _moments(tracklets, videos, frames, len(features), settings)
     within = within_videos(features, tracklets, videos, moment, settings)
     linked = across_videos(within.labels, within.sums, moment, settings)
     labels = finish(features, linked.labels, moment, settings)
@@ -139,12 +139,15 @@ def finish(
     return rows.first_appearance(np.where(large, labels, -1))
 
 
-def _moments(videos, frames, count: int, settings: Settings) -> np.ndarray | None:
+def _moments(tracklets, videos, frames, count: int, settings: Settings) -> np.ndarray | None:
     if not settings.needs_frames:
         return None
     if frames is None:
         raise ValueError("cannot_link needs the frame of every image: give frames, or set cannot_link=False")
-    return seen.moments(rows.checked_ids("videos", videos, count), rows.checked_ids("frames", frames, count))
+    given = {"tracklets": tracklets, "videos": videos, "frames": frames}
+    ids = [rows.checked_ids(name, column, count) for name, column in given.items()]
+    seen.check(*ids)
+    return seen.moments(*ids[1:])
 
 
 def _merge(

@@ -16,6 +16,8 @@ from cion_jax.core.files import write_atomically
 from cion_jax.data import pictures, prepare, records, synthetic_videos
 from cion_jax.data.importers.row import ImageRow
 from cion_jax.data.synthetic import SyntheticSpec
+from cion_jax.denoise import frames
+from cion_jax.tasks import truth as truths
 
 TRACKLETS, TRUTH, SYNTHETIC = "tracklets", "truth.csv", "synthetic"
 _IDS = ("tracklet", "video", "frame")
@@ -39,12 +41,15 @@ def prepare_source(config: ConfigDict, workdir: Path, say: Callable[[str], None]
     """Records of the tracklets in `workdir`/tracklets, made once.
 
     Raises:
-      UserError: a source without tracklets, videos and frames, or another one than that of `workdir`.
+      UserError: a source without tracklets, videos and frames, or another one than that of `workdir`; a truth that is
+        none.
     """
     source, truth, evaluation = config.source, config.truth, ""
     if not source:
         source, truth = str(_synthetic(config.synthetic, workdir, say)), "identity"
         evaluation = source if config.synthetic.eval_identities else ""
+    elif truth not in ("", "identity"):
+        truths.read_table(truth)  # told before hours of work, not after
     target, table = workdir / TRACKLETS, workdir / TRUTH
     told = str(Path(source).expanduser().absolute())
     ready = records.is_prepared(target)
@@ -111,14 +116,17 @@ def _check(source: str, found: pictures.Pictures) -> np.ndarray:
         raise UserError(
             f"{source} names {len(paths) - len(set(paths)):,} images twice: an image is in one tracklet"
         )
+    try:
+        frames.check(*(found.columns[name] for name in _IDS))
+    except ValueError as error:
+        raise UserError(f"{source}: {error}: give those of the video (docs/video.md)") from error
     pair = np.stack([found.columns["video"], found.columns["tracklet"]], axis=1)
     return np.unique(pair, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _write_truth(table: Path, source: str, found: pictures.Pictures, tracklet: np.ndarray) -> None:
     true = found.columns["identity"]
-    pairs = np.unique(np.stack([true, tracklet], axis=1), axis=0)
-    if len(pairs) == len(np.unique(true)) == len(np.unique(tracklet)):
+    if truths.are_tracklets(true, tracklet, found.columns["video"]):
         raise UserError(
             f"truth=identity, but the identities of {source} are its tracklets: give a .csv with columns path and "
             "identity, or leave truth out"
@@ -131,7 +139,10 @@ def _write_truth(table: Path, source: str, found: pictures.Pictures, tracklet: n
 
 
 def _rows(found: pictures.Pictures, tracklet: np.ndarray) -> Iterator[ImageRow]:
-    columns = {name: found.columns[name].tolist() for name in ("tracklet", "video", "camera", "frame")}
+    columns = {name: found.columns[name] for name in _IDS} | {
+        "camera": np.maximum(found.columns["camera"], 0)
+    }
+    columns = {name: column.tolist() for name, column in columns.items()}
     for row, path in enumerate(found.paths()):
-        ids = {name: max(column[row], 0) for name, column in columns.items()}
+        ids = {name: column[row] for name, column in columns.items()}
         yield ImageRow("train", found.file(row), int(tracklet[row]), path=path, **ids)

@@ -37,6 +37,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     target = Path(config.target).expanduser() if config.target else workdir / "denoised"
     images = denoise_input.read(config.source)
     true = denoise_input.read_truth(config.truth, images)
+    if true is not None:
+        say(f"truth known for {(true >= 0).sum():,} of {len(images):,} images")
     if config.records:
         denoise_outputs.source_of(images)  # told before hours of work, not after
     videos, tracklets = (len(np.unique(images.columns[name])) for name in ("video", "tracklet"))

@@ -1,14 +1,14 @@
 """What denoising reads: features with tracklets, videos and frames, in an order that the levels take."""
 
-import csv
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cion_jax.core.errors import UserError
+from cion_jax.denoise import frames
+from cion_jax.tasks import truth as truths
 from cion_jax.tasks.feature_sources import Features, open_features
 
 _IDS = ("tracklet", "video", "frame")
@@ -104,12 +104,17 @@ def read_labelled(source: str) -> Labelled:
     """Features of images whose identities are known.
 
     Raises:
-      UserError: features that cannot be read, or not one identity.
+      UserError: features that cannot be read, not one identity, or identities that are the tracklets.
     """
     found = open_features(source)
     identities = found.numbers("identity")
     if identities is None or not (identities >= 0).any():
         raise UserError(f"labelled={source} does not say whom its images show: it needs a column identity")
+    if _are_tracklets(found, identities):
+        raise UserError(
+            f"labelled={source} does not say whom its images show: its identities are its tracklets. Give features of "
+            "images whose people are known, or leave labelled out"
+        )
     digest = hashlib.sha256(found.fingerprint.encode() + identities.tobytes())
     features = Ordered(found.features, found.usable)
     return Labelled(features, np.maximum(identities[found.usable], _UNKNOWN), digest.hexdigest())
@@ -119,15 +124,20 @@ def read_truth(truth: str, images: Images) -> np.ndarray | None:
     """True identities [n] for measuring, -1 where unknown; None without truth.
 
     Raises:
-      UserError: a table that is missing or lacks a column, or that knows none of the images.
+      UserError: a table that cannot be used or knows none of the images, or identities that are the tracklets.
     """
     if not truth:
         return None
     if truth == "identity":
         true = images.columns["identity"]
+        if truths.are_tracklets(true, images.columns["tracklet"], images.columns["video"]):
+            raise UserError(
+                "truth=identity, but the identities of the features are their tracklets: give a .csv with columns path "
+                "and identity, or leave truth out"
+            )
         why = "the features have no column identity, or nobody in it"
     else:
-        known = _truth_table(truth)
+        known = truths.read_table(truth)
         true = np.array([known.get(path, _UNKNOWN) for path in images.paths.tolist()], np.int64)
         why = f"their paths are like {images.paths[0]!r}" if images.paths[0] else "they have no paths"
     if not (true >= 0).any():
@@ -136,12 +146,17 @@ def read_truth(truth: str, images: Images) -> np.ndarray | None:
 
 
 def require_frames(images: Images, what: str) -> None:
-    """Raises UserError if the frame of an image is unknown, which `what` needs."""
+    """Raises UserError if frames, which `what` needs, are unknown or cannot be true (`frames.check`)."""
     unknown = images.columns["frame"] < 0
-    if unknown.any():
-        k = int(np.argmax(unknown))
+    problem = f"{_name(images, int(np.argmax(unknown)))} has no frame number" if unknown.any() else ""
+    if not problem:
+        try:
+            frames.check(*(images.columns[name] for name in _IDS))
+        except ValueError as error:
+            problem = str(error)
+    if problem:
         raise UserError(
-            f"{_name(images, k)} has no frame number, which {what} needs: extract from tracklets (docs/video.md), "
+            f"{problem}, which {what} needs: extract from tracklets (docs/video.md), "
             "or do without (--config.options.cannot_link=no --config.calibrate=no)"
         )
 
@@ -169,16 +184,6 @@ def _name(images: Images, k: int) -> str:
     return f"row {images.rows[k]}{path}"
 
 
-def _truth_table(truth: str) -> dict[str, int]:
-    try:
-        with Path(truth).expanduser().open(newline="", encoding="utf-8") as opened:
-            return {row["path"]: int(row["identity"]) for row in csv.DictReader(opened)}
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise UserError(
-            f"truth={truth} must be a .csv with columns path and identity, a whole number ({error})"
-        ) from error
-
-
 def _id(found: Features, name: str) -> np.ndarray:
     """One of the ids that every image has to have."""
     numbers = found.numbers(name)
@@ -189,8 +194,18 @@ def _id(found: Features, name: str) -> np.ndarray:
     unknown = numbers[found.usable] < 0
     if unknown.any() and name != "frame":
         row = found.usable[int(np.argmax(unknown))]
-        raise UserError(f"{found.source}: row {row} has no {name}: extract from tracklets (docs/video.md)")
+        raise UserError(
+            f"{found.source}: row {row} has no {name}: extract from tracklets, or from a table with that column "
+            "(docs/video.md)"
+        )
     return numbers
+
+
+def _are_tracklets(found: Features, identities: np.ndarray) -> bool:
+    """As `truth.are_tracklets`, where tracklets are told; importers without videos take each identity for one."""
+    columns = [found.numbers(name) for name in _IDS]
+    told = all(column is not None and (column[found.usable] >= 0).all() for column in columns)
+    return told and truths.are_tracklets(identities, *columns[:2])
 
 
 def _order(columns: dict[str, np.ndarray], usable: np.ndarray) -> np.ndarray:

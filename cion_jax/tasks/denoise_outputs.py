@@ -249,6 +249,6 @@ def _image_rows(images: Images, result: Result, kept: np.ndarray) -> Iterator[Im
             int(tracklets[row]),
             int(columns["video"][row]),
             max(int(columns["camera"][row]), 0),
-            max(int(columns["frame"][row]), 0),
+            int(columns["frame"][row]),
             images.paths[row],
         )

@@ -121,6 +121,34 @@ def test_records_of_all_splits_or_of_one(tmp_path):
     assert [p.path for p in gather(tmp_path / "records", split="query")[2]] == ["3.png", "4.png"]
 
 
+def test_a_second_table_does_not_turn_a_folder_into_mere_images(tmp_path):
+    """Truth beside tracklets made all tracklets, videos and frames unknown, and nobody said so."""
+    picture(tmp_path / "x/1.jpg", 9)
+    (tmp_path / "x/tracklets.csv").write_text("path,identity,tracklet,video,frame\n1.jpg,4,4,2,7\n")
+    (tmp_path / "x/truth.csv").write_text("path,identity\n1.jpg,0\n")
+    found = pictures.open_pictures(tmp_path / "x")
+    assert (found.layout, found.columns["identity"].tolist()) == ("table", [4])
+    assert [found.columns[name].tolist() for name in ("tracklet", "video", "frame")] == [[4], [2], [7]]
+    (tmp_path / "x/tracklets.csv").unlink()
+    (tmp_path / "x/other.csv").write_text("path,identity\n1.jpg,1\n")
+    with pytest.raises(
+        UserError, match=r"several .other\.csv, truth\.csv.*Name the file itself as the source"
+    ):
+        pictures.open_pictures(tmp_path / "x")
+    assert pictures.open_pictures(tmp_path / "x", importer="images").layout == "images"
+
+
+def test_videos_and_frames_that_a_source_does_not_tell_stay_unknown(tmp_path):
+    """Also through records: nobody is to be taken for seen together with somebody else."""
+    for name in ("anna/1.jpg", "anna/2.jpg", "ben/1.jpg"):
+        picture(tmp_path / "people" / name, 9)
+    prepare(tmp_path / "people", tmp_path / "records")
+    for source in ("people", "records"):
+        columns = pictures.open_pictures(tmp_path / source).columns
+        assert set(columns["video"]) == set(columns["frame"]) == {pictures.UNKNOWN}, source
+        assert columns["tracklet"].tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [

@@ -244,8 +244,8 @@ def test_given_rows_that_cannot_be_stored_are_told_and_leave_nothing(market, tmp
         prepare.prepare_rows(rows, tmp_path / "a", label="", total=5, about=about, on_bad_image="error")
     with pytest.raises(UserError, match="no image found in somewhere"):
         prepare.prepare_rows(rows[3:], tmp_path / "a", label="", total=2, about=about)
-    wrong = dataclasses.replace(rows[0], frame=-1)
-    with pytest.raises(UserError, match=r"0\.jpg: frame is -1"):
+    wrong = dataclasses.replace(rows[0], frame=-2)
+    with pytest.raises(UserError, match=r"0\.jpg: frame is -2"):
         prepare.prepare_rows([wrong], tmp_path / "a", label="", total=1, about=about)
     assert not (tmp_path / "a").exists()
     (tmp_path / "a").mkdir()

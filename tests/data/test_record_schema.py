@@ -46,10 +46,18 @@ def test_other_data_raises(data):
 @pytest.mark.parametrize("name", COLUMNS)
 def test_numbers_out_of_range_are_named(name):
     fields = {field: getattr(RECORD, field) for field in FEATURES}
-    for bad in (-1, int(np.iinfo(COLUMNS[name]).max) + 1):
+    below = -2 if name in ("video", "frame") else -1
+    for bad in (below, int(np.iinfo(COLUMNS[name]).max) + 1):
         with pytest.raises(ValueError, match=name):
             check("train", Record(**(fields | {name: bad})))
     check("train", RECORD)
+
+
+@pytest.mark.parametrize("name", ["video", "frame"])
+def test_videos_and_frames_may_be_unknown(name):
+    fields = {field: getattr(RECORD, field) for field in FEATURES} | {name: -1}
+    check("train", Record(**fields))
+    assert getattr(RecordParser()(serialise(Record(**fields))), name) == -1
 
 
 def test_only_the_gallery_may_hold_junk():

@@ -55,6 +55,15 @@ def test_wrong_records_are_refused_and_leave_the_rest_in_order(tmp_path):
     assert [r.frame for r in records.open_split(tmp_path, "train")] == [1]
 
 
+def test_unknown_videos_and_frames_are_kept(tmp_path):
+    writer = RecordWriter(tmp_path)
+    writer.add("train", record(1, video=-1, frame=-1))
+    writer.finish()
+    train = records.open_split(tmp_path, "train")
+    assert (train[0].video, train[0].frame) == (-1, -1)
+    assert (train.columns["video"].tolist(), train.columns["frame"].tolist()) == ([-1], [-1])
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -1,6 +1,9 @@
 """Who was seen when."""
 
+import time
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,3 +29,34 @@ def test_together_equals_all_pairs(seen):
         tuple(sorted((a, b))) for m, a in seen for n, b in seen if m == n and a != b and a >= 0 and b >= 0
     }
     assert sorted(expected) == [tuple(pair) for pair in frames.together(moment, group).tolist()]
+
+
+def test_together_does_not_count_images_of_one_frame_in_pairs():
+    """8,000 images of 20 tracklets in one frame took 25 s; they are 190 pairs."""
+    group = np.arange(8000) % 20
+    begun = time.process_time()
+    assert len(frames.together(np.zeros(8000, np.int64), group)) == 190
+    assert time.process_time() - begun < 2, "the work grows with the square of the images in a frame again"
+
+
+def test_numbers_that_are_no_frames_are_refused_by_the_tracklet_that_repeats_most():
+    tracklet = np.repeat([3, 5, 5], [40, 30, 50])
+    video = np.repeat([0, 0, 7], [40, 30, 50])
+    true = np.arange(120)
+    frames.check(tracklet, video, true)
+    with pytest.raises(
+        ValueError, match=r"tracklet 5 of video 7 has 50 images in frame 0, and 117 of 120 im"
+    ):
+        frames.check(tracklet, video, true * 0)
+    frames.check(tracklet, video, np.where(true == 9, 8, true))  # a slip of the tracker
+    with pytest.raises(ValueError, match="tracklet 3 of video 0 has 3 images in frame 7, and 2 of 120"):
+        frames.check(tracklet, video, np.where((true == 9) | (true == 8), 7, true))
+    with pytest.raises(ValueError, match=r"row 9 has no frame number \(1 of 120 rows\)"):
+        frames.check(tracklet, video, np.where(true == 9, -1, true))
+    none = np.zeros(0, np.int64)
+    frames.check(none, none, none)
+
+
+def test_tracklets_of_several_videos_may_have_one_number():
+    same = np.zeros(10, np.int64)
+    frames.check(same, np.arange(10), same)

@@ -43,7 +43,8 @@ def test_without_options_the_stages_are_the_public_functions(seed):
 @given(seeds)
 def test_every_option_gives_contiguous_labels(seed):
     features, tracklets, videos = draw_tracklets(seed)
-    frames = np.arange(len(features)) % 7
+    same = (videos[:, None] == videos) & (tracklets[:, None] == tracklets)
+    frames = np.tril(same, -1).sum(axis=1)  # the place in the tracklet: many are seen together
     for option in OPTIONS:
         found = denoise.run(features, tracklets, videos, frames, settings=denoise.paper(**option))
         names = found.labels[found.labels >= 0]
@@ -82,6 +83,17 @@ def test_warnings_say_which_level_they_are_of():
     found = denoise.run(features, tracklets, videos, settings=settings_).warnings
     assert [one[:8] for one in found] == ["level 2:", "level 3:"], found
     assert all("reached further than 0.05" in one for one in found)
+
+
+def test_frames_that_are_none_are_refused():
+    """All in frame 0 would be all different people, whatever they look like."""
+    features, tracklets, videos, frames, _ = crowd()
+    for wrong, message in ((0, "tracklet 0 of video 0 has 12 images in frame 0"), (-1, "row 0 has no frame")):
+        frames[:] = wrong
+        with pytest.raises(ValueError, match=message):
+            denoise.run(features, tracklets, videos, frames, settings=denoise.recommended())
+        with pytest.raises(ValueError, match=message):
+            denoise.calibrate(features, tracklets, videos, frames)
 
 
 def test_nothing_gives_nothing():

@@ -174,6 +174,13 @@ def test_truth_may_be_a_table_of_its_own(source, asked, tmp_path):
     assert json.loads((tmp_path / "rounds.json").read_text())[1]["pair_f"] == 1
 
 
+def test_a_truth_that_contradicts_itself_is_told_before_the_work(source, asked, tmp_path):
+    (tmp_path / "truth.csv").write_text("path,identity\n0/p_0_0.jpg,1\n0/p_0_0.jpg,2\n")
+    with pytest.raises(UserError, match=r"0/p_0_0\.jpg is 1 and 2"):
+        bootstrap.run(config_of(source, truth=str(tmp_path / "truth.csv")), tmp_path / "run")
+    assert asked == []
+
+
 def test_finished_work_of_other_settings_is_not_taken(source, asked, tmp_path):
     bootstrap.run(config_of(source, rounds=1), tmp_path)
     with pytest.raises(UserError, match=r"pretrain\.train\.steps: 300 there, 7 asked for.*another --workdir"):
@@ -293,6 +300,25 @@ def test_tracklets_are_no_truth(source, asked, tmp_path):
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "own.parquet")
     with pytest.raises(UserError, match="are its tracklets"):
         bootstrap.run(config_of(tmp_path / "own.parquet"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("absent", "does not say the frame of its images"),
+        ("zero", "tracklet 0 of video 0 has 6 images in frame 0"),
+    ],
+)
+def test_frames_that_are_none_are_refused_before_the_work(source, asked, tmp_path, change, message):
+    table = pyarrow.parquet.read_table(source / "tracklets.parquet").drop_columns("frame")
+    if change == "zero":
+        table = table.append_column("frame", pa.array(np.zeros(len(table), np.int64)))
+    paths = [str(source / path) for path in table["path"].to_pylist()]
+    table = table.set_column(table.column_names.index("path"), "path", pa.array(paths))
+    pyarrow.parquet.write_table(table, tmp_path / "own.parquet")
+    with pytest.raises(UserError, match=message):
+        bootstrap.run(config_of(tmp_path / "own.parquet"), tmp_path / "run")
+    assert asked == []
 
 
 def test_every_round_is_denoised_with_its_own_features(source, asked, tmp_path):

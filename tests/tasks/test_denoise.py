@@ -224,6 +224,11 @@ def test_from_pictures_to_records(album, run, tmp_path):
     # One image stands in another's tracklet; three people in two videos are three people.
     person = dict(zip(columns["path"].tolist(), columns["person"].tolist(), strict=True))
     assert partition(found["identity"]) == partition([person[path] for path in found["path"]])
+    assert "truth known for 24 of 24 images" in said
+    (tmp_path / "part.csv").write_text(
+        f"path,identity\n{columns['path'][3]},7\n{columns['path'][5]},8\nelsewhere,9\n"
+    )
+    assert "truth known for 2 of 24 images" in run(source, mode="paper", truth=str(tmp_path / "part.csv"))[1]
     assert found["action"].count("moved") == 1 and "removed" not in found["action"]
     stored = records.open_split(tmp_path / "out/records", "train")
     assert [r.path for r in stored] == found["path"]
@@ -325,6 +330,10 @@ def test_nothing_left_is_a_result_too(source, run, tmp_path):
 @pytest.mark.parametrize("mode", ["paper", "recommended"])
 def test_the_smallest_sources(columns, run, tmp_path, count, mode):
     few = save(tmp_path / "f.npz", {name: column[:count] for name, column in columns.items()})
-    found, _ = run(few, mode=mode, calibrate="no", truth="identity")
+    truth = tmp_path / "truth.csv"
+    truth.write_text(
+        "path,identity\n" + "".join(f"{path},{n}\n" for n, path in enumerate(columns["path"][:count]))
+    )
+    found, _ = run(few, mode=mode, calibrate="no", truth=str(truth))
     assert len(found["identity"]) == count and found["identity"][0] == 0
     assert (tmp_path / "out/report.html").is_file()

@@ -103,6 +103,14 @@ def test_frames_are_required_only_where_they_are_used(tmp_path):
     denoise_input.require_frames(read(tmp_path), "cannot_link")
 
 
+def test_frames_that_cannot_be_true_are_refused_where_they_are_used(tmp_path):
+    images = read(tmp_path, frame=np.zeros(7, int))
+    with pytest.raises(
+        UserError, match=r"tracklet 9 of video 2 has 2 images in frame 0.*which calibrate needs"
+    ):
+        denoise_input.require_frames(images, "calibrate")
+
+
 @pytest.mark.parametrize(
     ("value", "row", "message"),
     [(np.nan, 3, "hold NaN"), (np.inf, 0, "hold NaN or infinity"), (0.0, 4, "are zero")],
@@ -150,6 +158,31 @@ def test_truth_without_paths_or_identities_is_told(tmp_path):
         denoise_input.read_truth(str(tmp_path / "t.csv"), read(tmp_path, path=None))
     with pytest.raises(UserError, match="no column identity"):
         denoise_input.read_truth("identity", read(tmp_path, identity=None))
+
+
+def test_tracklets_are_no_truth_and_no_labels(tmp_path):
+    """The table of the task tracklets has its tracklets as identities, and so have its features."""
+    changes = {
+        "identity": np.array([4, 3, 8, 9, 4, 9, 8])
+    }  # (video, tracklet): (7, 5), (2, 3), (7, 3), (2, 9)
+    images = read(tmp_path, **changes)
+    with pytest.raises(
+        UserError, match=r"truth=identity, but the identities of the features are their tracklets"
+    ):
+        denoise_input.read_truth("identity", images)
+    source = save(tmp_path / "f.npz", COLUMNS | changes)
+    with pytest.raises(
+        UserError, match=r"labelled=.*f\.npz does not say whom.*its identities are its tracklets"
+    ):
+        denoise_input.read_labelled(source)
+
+
+def test_labelled_people_whose_tracklets_nobody_told_are_labelled(tmp_path):
+    """A folder per person: importers take each person for a tracklet, of no known video."""
+    who, unknown = np.array([0, 0, 1, 1, 2, 2, 2]), np.full(7, -1)
+    columns = COLUMNS | {"identity": who, "tracklet": who, "video": unknown, "frame": unknown}
+    found = denoise_input.read_labelled(save(tmp_path / "f.npz", columns))
+    assert found.identities.tolist() == who.tolist()
 
 
 def test_labelled_images_need_no_tracklets(tmp_path):

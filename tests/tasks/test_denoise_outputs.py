@@ -191,6 +191,14 @@ def test_records_hold_the_images_under_their_new_identities(album, tmp_path, kin
         denoise_outputs.write_records(tmp_path / "records", images, labelled(columns, drop=(3,)), said.append)
 
 
+def test_frames_that_are_not_known_stay_so_in_records(album, tmp_path):
+    folder, columns = album
+    columns = columns | {"frame": np.full(len(columns["path"]), -1)}
+    images = denoise_input.read(save(tmp_path / "f.npz", with_about(columns, folder / "crops")))
+    denoise_outputs.write_records(tmp_path / "records", images, labelled(columns), print)
+    assert set(records.open_split(tmp_path / "records", "train").columns["frame"]) == {-1}
+
+
 def test_images_that_are_gone_are_told(album, tmp_path):
     folder, columns = album
     unknown = denoise_input.read(save(tmp_path / "a.npz", columns))

@@ -4,8 +4,7 @@ SYNTH-PEDES' annotations have the same two fields and are taken as well; further
 is read as a stream: 3.9 million objects never stand in memory together.
 
 How the numbers are made: identity is `id`; tracklets are unknown, so each identity is one tracklet of the
-same number; frame is the place among the identity's images in the list; video and camera are unknown and 0.
-All is training data.
+same number; video and frame are unknown and -1, camera is 0. All is training data.
 """
 
 import mmap
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.importers.row import FrameCounter, ImageRow, Numbering, SkippedFile, listed
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, listed
 
 LAYOUT = "cion_al: a JSON list of {id, file_path} (the file, or a folder holding exactly one *annos*.json)"
 
@@ -63,12 +62,9 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
     """
     file = annotations(Path(path))
     root = str(file.parent)
-    frames = FrameCounter()
     for number, item in enumerate(_items(file), start=1):
         identity, relative = _checked(file, number, item)
-        yield ImageRow(
-            "train", f"{root}/{relative}", identity, identity, 0, 0, frames.next(identity), relative
-        )
+        yield ImageRow("train", f"{root}/{relative}", identity, identity, UNKNOWN, 0, UNKNOWN, relative)
 
 
 def _items(file: Path) -> Iterator[object]:

@@ -2,8 +2,8 @@
 
 How the numbers are made: identities are numbered by sorted folder name (kept in identities.csv); every folder
 that holds images is a tracklet, numbered in the order of reading, so images directly in an identity's folder
-are one tracklet; frame is the place in the folder, file names sorted with their numbers read as numbers
-(2.jpg before 10.jpg); video and camera are unknown and 0.
+are one tracklet; its images come in the order of file names, with numbers in them read as numbers (2.jpg before
+10.jpg); video and frame are unknown and -1, camera is 0.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.importers.row import ImageRow, Numbering, SkippedFile, is_image_name, listed
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, is_image_name, listed
 
 LAYOUT = "folders: one folder per identity with its images, or with one folder per tracklet"
 # Folders of such names hold parts of a data set, not one person each; taking them for identities would be
@@ -90,14 +90,12 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
 
 
 def _images(root: Path, folder: Path, identity: int, tracklet: int) -> Iterator[ImageRow | SkippedFile]:
-    frame = 0
     for name in sorted(_files(folder), key=_natural):
         stored = (folder / name).relative_to(root).as_posix()
         if not is_image_name(name):
             yield SkippedFile(stored, "not an image file", is_image=False)
             continue
-        yield ImageRow("train", folder / name, identity, tracklet, 0, 0, frame, stored)
-        frame += 1
+        yield ImageRow("train", folder / name, identity, tracklet, UNKNOWN, 0, UNKNOWN, stored)
 
 
 def _natural(name: str) -> list:

@@ -6,7 +6,8 @@ as well.
 How the numbers are made: identity is the number in the name (-1 junk and 0 distractors stay in the gallery);
 camera is the number behind `c`; each (camera, sequence) is a video and each (identity, camera, sequence) a
 tracklet, numbered by first appearance in the order train, query, gallery, names sorted; frame is the third
-number of the name (0 if absent).
+number of the name where the name has a sequence (Market-1501) or an f before that number (DukeMTMC-reID), else
+unknown and -1: in CUHK03-NP and MSMT17 it counts the images of a person.
 """
 
 import os
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.importers.row import ImageRow, Numbering, SkippedFile, is_image_name
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, is_image_name
 
 LAYOUT = (
     "market: folders bounding_box_train, query, bounding_box_test with names like 0002_c1s1_000451_03.jpg"
@@ -23,7 +24,9 @@ LAYOUT = (
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 # Folders that say "Market-1501 layout"; a folder called "query" alone could be anything.
 _TELLING = ("bounding_box_train", "bounding_box_test")
-_NAME = re.compile(r"(?P<identity>-?\d+)_c(?P<camera>\d+)(?:s(?P<sequence>\d+))?(?:_f?(?P<frame>\d+))?(?!\d)")
+_NAME = re.compile(
+    r"(?P<identity>-?\d+)_c(?P<camera>\d+)(?:s(?P<sequence>\d+))?(?:_(?P<f>f?)(?P<number>\d+))?(?!\d)"
+)
 
 
 def detect(path: Path) -> bool:
@@ -65,9 +68,14 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
                 tracklet=tracklets.number("tracklet", (identity, camera, sequence)),
                 video=videos.number("video", (camera, sequence)),
                 camera=camera,
-                frame=int(match["frame"] or 0),
+                frame=_frame(match),
                 path=stored,
             )
+
+
+def _frame(match: re.Match) -> int:
+    is_frame = match["number"] and (match["sequence"] or match["f"])
+    return int(match["number"]) if is_frame else UNKNOWN
 
 
 def _listing(path: Path) -> Iterator[tuple[str, Path, list[str]]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+UNKNOWN = -1  # the video or frame of an image whose source does not tell it
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"))
 
 
@@ -12,7 +13,9 @@ class ImageRow:
     """One image to import.
 
     `file` is the image file's path, or its bytes where there is no file. `path` is what the record keeps as
-    its source, relative to the data set. The numbers mean what they mean in `record_schema.Record`.
+    its source, relative to the data set. The numbers mean what they mean in `record_schema.Record`. `video` and
+    `frame` are UNKNOWN where the source does not tell them, never made up: two people in one frame of a video are
+    taken for two, whatever they look like.
     """
 
     split: str
@@ -44,19 +47,6 @@ class Numbering:
         """The number of `name` (any hashable): a new one when it is met for the first time."""
         known = self.names.setdefault(kind, {})
         return known.setdefault(name, len(known))
-
-
-class FrameCounter:
-    """Counts the images of each tracklet, for sources that do not say which frame an image is."""
-
-    def __init__(self):
-        self._seen: dict[int, int] = {}
-
-    def next(self, tracklet: int) -> int:
-        """0 for the first image of this tracklet, then 1, and so on."""
-        frame = self._seen.get(tracklet, 0)
-        self._seen[tracklet] = frame + 1
-        return frame
 
 
 def is_image_name(name: str) -> bool:

@@ -7,8 +7,7 @@ the user's own and are ignored; any other name is an error, since it may be a sl
 How the numbers are made: whole numbers are kept. In a Parquet column of strings, or a CSV column whose first
 value is not a whole number, all values are names, numbered by first appearance; the names are kept beside the
 data (identities.csv, ...). Without `tracklet`, each (identity, video, camera) is one, numbered by first
-appearance; without `frame`, it is the place among the tracklet's rows; without `video` or `camera`, they are
-0.
+appearance; without `video` or `frame`, they are unknown and -1; without `camera`, it is 0.
 """
 
 import csv
@@ -21,23 +20,24 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.importers.row import FrameCounter, ImageRow, Numbering, SkippedFile, listed
+from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, listed
 from cion_jax.data.record_schema import SPLITS
 
 LAYOUT = "table: a .csv or .parquet file with columns path, identity [split, tracklet, video, camera, frame]"
 REQUIRED = ("path", "identity")
 NAMED = ("identity", "tracklet", "video", "camera")
+TELLING = ("tracklet", "video", "frame")
 OPTIONAL = ("split", "tracklet", "video", "camera", "frame")
 _SUFFIXES = (".csv", ".parquet")
 _BATCH_ROWS = 16_384
 
 
 def detect(path: Path) -> bool:
-    """Whether the path is a .csv or .parquet file, or a folder with just one that fits."""
+    """Whether the path is a .csv or .parquet file, or a folder with one that fits; with several, `rows` asks."""
     path = Path(path)
     if path.is_file():
         return path.suffix.lower() in _SUFFIXES
-    return len(_tables_in(path)) == 1
+    return bool(_tables_in(path))
 
 
 def count(path: Path) -> int:
@@ -53,6 +53,8 @@ def count(path: Path) -> int:
 def table_file(path: Path) -> Path:
     """The table that `path` names: itself, or the only one in the folder.
 
+    Of several, it is the only one that tells tracklet, video or frame: truth may lie beside tracklets.
+
     Raises:
       UserError: there is none, or more than one.
     """
@@ -60,13 +62,15 @@ def table_file(path: Path) -> Path:
     if path.is_file():
         return path
     found = _tables_in(path)
-    if len(found) != 1:
-        what = f"several ({listed(file.name for file in found)})" if found else "none"
-        raise UserError(
-            f"{path} should hold exactly one table with the columns {' and '.join(REQUIRED)}, but has "
-            f"{what}. Name the file itself."
-        )
-    return found[0]
+    telling = [file for file in found if not set(TELLING).isdisjoint(_column_names(file))]
+    for chosen in (found, telling):
+        if len(chosen) == 1:
+            return chosen[0]
+    what = f"several ({listed(file.name for file in found)})" if found else "none"
+    raise UserError(
+        f"{path} should hold exactly one table with the columns {' and '.join(REQUIRED)}, but has "
+        f"{what}. Name the file itself as the source."
+    )
 
 
 def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | SkippedFile]:
@@ -89,16 +93,15 @@ def rows(path: Path, numbering: Numbering | None = None) -> Iterator[ImageRow | 
     for name in OPTIONAL:
         if name in names:
             columns[name] = _split if name == "split" else _Numbers(name, numbering, typed)
-    tracklets, frames = Numbering(), FrameCounter()
+    tracklets = Numbering()
     root, number = str(file.parent), 0
     for number, cells in enumerate(_cells(file, list(columns)), start=1):
         row = _converted(file, number, columns, cells)
-        identity, video, camera = row["identity"], row.get("video", 0), row.get("camera", 0)
+        identity, video, camera = row["identity"], row.get("video", UNKNOWN), row.get("camera", 0)
         tracklet = row.get("tracklet")
         if tracklet is None:
             tracklet = tracklets.number("tracklet", (identity, video, camera))
-        frame = row["frame"] if "frame" in row else frames.next(tracklet)
-        split, relative = row.get("split", "train"), row["path"]
+        frame, split, relative = row.get("frame", UNKNOWN), row.get("split", "train"), row["path"]
         # os.path, not pathlib: it is several times faster, and rows come in millions.
         image = os.path.join(root, relative)  # noqa: PTH118
         yield ImageRow(split, image, identity, tracklet, video, camera, frame, relative)

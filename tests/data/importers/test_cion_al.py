@@ -24,13 +24,13 @@ GOOD = [
 def test_fields_become_rows(tmp_path):
     file = write(tmp_path / "cional_annos.json", GOOD)
     rows = list(cion_al.rows(file))
-    assert [(r.identity, r.tracklet, r.frame, r.path) for r in rows] == [
-        (0, 0, 0, "sec0/0.jpg"),
-        (0, 0, 1, "sec0/1.jpg"),
-        (3, 3, 0, "sec1/2.jpg"),
+    assert [(r.identity, r.tracklet, r.path) for r in rows] == [
+        (0, 0, "sec0/0.jpg"),
+        (0, 0, "sec0/1.jpg"),
+        (3, 3, "sec1/2.jpg"),
     ]
     assert rows[1].file == f"{tmp_path}/sec0/1.jpg"
-    assert {(r.split, r.video, r.camera) for r in rows} == {("train", 0, 0)}
+    assert {(r.split, r.video, r.camera, r.frame) for r in rows} == {("train", -1, 0, -1)}
     assert cion_al.count(file) == 3
 
 
@@ -111,5 +111,4 @@ def test_many_records_stream_in_constant_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert rows == cion_al.count(file) == count
-    # What grows is one small number per identity, for the frame counter.
     assert peak < 4e6, f"{peak / 1e6:.1f} MB for {count} rows: the list no longer streams"

@@ -22,16 +22,16 @@ def test_folders_become_identities_and_tracklets(tmp_path):
     make(tmp_path, "bob/2.jpg", "bob/10.jpg", "ann/t1/a.png", "ann/t2/b.png", "ann/c.jpg", "zoe/x.jpg")
     numbering = Numbering()
     rows = images(tmp_path, numbering)
-    assert [(r.path, r.identity, r.tracklet, r.frame) for r in rows] == [
-        ("ann/c.jpg", 0, 0, 0),
-        ("ann/t1/a.png", 0, 1, 0),
-        ("ann/t2/b.png", 0, 2, 0),
-        ("bob/2.jpg", 1, 3, 0),
-        ("bob/10.jpg", 1, 3, 1),
-        ("zoe/x.jpg", 2, 4, 0),
+    assert [(r.path, r.identity, r.tracklet) for r in rows] == [
+        ("ann/c.jpg", 0, 0),
+        ("ann/t1/a.png", 0, 1),
+        ("ann/t2/b.png", 0, 2),
+        ("bob/2.jpg", 1, 3),
+        ("bob/10.jpg", 1, 3),
+        ("zoe/x.jpg", 2, 4),
     ]
     assert numbering.names["identity"] == {"ann": 0, "bob": 1, "zoe": 2}
-    assert {(r.split, r.video, r.camera) for r in rows} == {("train", 0, 0)}
+    assert {(r.split, r.video, r.camera, r.frame) for r in rows} == {("train", -1, 0, -1)}
     assert folders.detect(tmp_path) and folders.count(tmp_path) == 6
 
 

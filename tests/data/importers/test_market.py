@@ -96,9 +96,11 @@ def test_what_does_not_fit_is_listed_with_its_reason(tmp_path):
     ("name", "expected"),
     [
         ("0005_c2_f0046985.jpg", (5, 2, 46985)),  # DukeMTMC-reID
-        ("1440_c1_13.png", (1440, 1, 13)),  # CUHK03-NP
-        ("0000_c14_0012.jpg", (0, 14, 12)),  # MSMT17 as LUP keeps it: two-digit cameras
-        ("12_c3.jpeg", (12, 3, 0)),
+        ("1440_c1_13.png", (1440, 1, -1)),  # CUHK03-NP: 13 counts images
+        ("0000_c14_0012.jpg", (0, 14, -1)),  # MSMT17 as LUP keeps it: two-digit cameras, 12 counts images
+        ("12_c3.jpeg", (12, 3, -1)),
+        ("0007_c3s2.jpg", (7, 3, -1)),
+        ("0007_c3s2_000000_01.jpg", (7, 3, 0)),
     ],
 )
 def test_relatives_of_the_name_are_understood(tmp_path, name, expected):

@@ -47,11 +47,11 @@ def test_columns_that_are_absent_get_numbers(tmp_path):
         tmp_path, "camera,identity,path", "1,4,a.jpg", "1,4,b.jpg", "2,4,c.jpg", "1,9,d.jpg", "1,4,e.jpg"
     )
     assert numbers(file) == [
-        ("train", "a.jpg", 4, 0, 0, 1, 0),
-        ("train", "b.jpg", 4, 0, 0, 1, 1),
-        ("train", "c.jpg", 4, 1, 0, 2, 0),
-        ("train", "d.jpg", 9, 2, 0, 1, 0),
-        ("train", "e.jpg", 4, 0, 0, 1, 2),
+        ("train", "a.jpg", 4, 0, -1, 1, -1),
+        ("train", "b.jpg", 4, 0, -1, 1, -1),
+        ("train", "c.jpg", 4, 1, -1, 2, -1),
+        ("train", "d.jpg", 9, 2, -1, 1, -1),
+        ("train", "e.jpg", 4, 0, -1, 1, -1),
     ]
 
 
@@ -136,8 +136,21 @@ def test_a_folder_with_one_fitting_table_will_do(tmp_path):
     (tmp_path / "other.csv").write_text("name,number\nx,1\n")
     assert table.detect(tmp_path) and len(numbers(tmp_path)) == 1
     parquet_file(tmp_path, path=["a.jpg"], identity=[1])
-    assert not table.detect(tmp_path)
-    with pytest.raises(UserError, match=r"several .people\.csv, people\.parquet"):
+    assert table.detect(tmp_path), "the pictures beside them are not to be taken without what the tables say"
+    with pytest.raises(
+        UserError, match=r"several .people\.csv, people\.parquet.*Name the file itself as the so"
+    ):
+        numbers(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tracklet", "video", "frame"])
+def test_of_several_tables_the_one_that_tells_tracklets_is_meant(tmp_path, name):
+    csv_file(tmp_path, "path,identity", "a.jpg,7")
+    (tmp_path / "more.csv").write_text("path,identity,camera\na.jpg,8,1\n")
+    file = parquet_file(tmp_path, path=["a.jpg"], identity=[1], **{name: [5]})
+    assert table.table_file(tmp_path) == file and numbers(tmp_path)[0][2] == 1
+    (tmp_path / "z.csv").write_text("path,identity,tracklet\na.jpg,8,1\n")
+    with pytest.raises(UserError, match=r"several .more\.csv, people\.csv, people\.parquet, z\.csv"):
         numbers(tmp_path)
 
 
