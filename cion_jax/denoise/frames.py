@@ -4,6 +4,8 @@ import numpy as np
 
 # Of images in a frame that their tracklet has already: trackers slip, but numbers that are no frames repeat everywhere.
 NEGLIGIBLE = 0.01
+# Of so many tracklets, such a share that begins with its video is no chance.
+FEWEST, SUSPICIOUS = 20, 0.9
 
 
 def check(tracklets: np.ndarray, videos: np.ndarray, frames: np.ndarray) -> None:
@@ -27,6 +29,25 @@ def check(tracklets: np.ndarray, videos: np.ndarray, frames: np.ndarray) -> None
         f"tracklet {tracklets[row]} of video {videos[row]} has {times.max():,} images in frame {frames[row]}, and "
         f"{again.sum():,} of {len(frames):,} images are in a frame that their tracklet has already: these are no frame "
         "numbers"
+    )
+
+
+def doubt(tracklets: np.ndarray, videos: np.ndarray, frames: np.ndarray) -> str:
+    """Why frames may be places in the tracklet, "" if nothing says so; integers [n] each."""
+    order = np.lexsort((frames, tracklets, videos))
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(videos[order]) != 0) | (np.diff(tracklets[order]) != 0)
+    first = order[new]  # row of each tracklet, by video
+    starts = np.flatnonzero(np.diff(videos[first], prepend=-1))
+    sizes = np.diff(starts, append=len(first))
+    earliest = np.repeat(np.minimum.reduceat(frames[first], starts), sizes) if len(first) else frames[first]
+    several = np.repeat(sizes > 1, sizes)
+    count, total = int((frames[first] == earliest)[several].sum()), int(several.sum())
+    if total < FEWEST or count <= SUSPICIOUS * total:
+        return ""
+    return (
+        f"{count:,} of {total:,} tracklets begin at the first frame of their video. If frame numbers count within the "
+        "tracklet, people who never met pass for seen together: give those of the video"
     )
 
 

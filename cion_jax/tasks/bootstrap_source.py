@@ -51,7 +51,7 @@ def prepare_source(config: ConfigDict, workdir: Path, say: Callable[[str], None]
     elif truth not in ("", "identity"):
         truths.read_table(truth)  # told before hours of work, not after
     target, table = workdir / TRACKLETS, workdir / TRUTH
-    told = str(Path(source).expanduser().absolute())
+    told = str(Path(source).expanduser().absolute()) if config.source else SYNTHETIC
     ready = records.is_prepared(target)
     if ready and (there := json.loads((target / records.SUMMARY_FILE).read_text())["source"]) != told:
         raise UserError(f"{workdir} holds rounds of {there}, not of {source}: give another --workdir")

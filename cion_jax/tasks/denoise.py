@@ -46,6 +46,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     stages = Stages(target / "stages", VERSION, say)
     settings = denoise_settings.settings(config, images, stages, say)
     say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
+    if settings.needs_frames:
+        ids = (images.columns[name] for name in ("tracklet", "video", "frame"))
+        if doubt := denoise.frames.doubt(*ids):
+            say(f"warning: {doubt}")
     result = _levels(config, images, settings, stages)
     for warning in result.warnings:
         say(f"warning: {warning}")

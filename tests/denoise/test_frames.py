@@ -60,3 +60,16 @@ def test_numbers_that_are_no_frames_are_refused_by_the_tracklet_that_repeats_mos
 def test_tracklets_of_several_videos_may_have_one_number():
     same = np.zeros(10, np.int64)
     frames.check(same, np.arange(10), same)
+
+
+def test_frames_that_count_within_the_tracklet_are_doubted():
+    videos, tracklets = np.repeat(np.arange(10), 12), np.repeat(np.arange(30), 4)
+    places = np.tile(np.arange(4), 30)
+    assert "30 of 30 tracklets begin at the first frame of their video" in frames.doubt(
+        tracklets, videos, places
+    )
+    assert frames.doubt(tracklets, videos, places + 5 * (tracklets % 3)) == ""
+    assert frames.doubt(tracklets[:40], videos[:40], places[:40]) == "", "ten tracklets prove nothing"
+    assert frames.doubt(tracklets, tracklets, places) == "", "alone in its video, each begins with it"
+    empty = np.zeros(0, int)
+    assert frames.doubt(empty, empty, empty) == ""

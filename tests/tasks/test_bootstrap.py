@@ -332,7 +332,7 @@ def test_every_round_is_denoised_with_its_own_features(source, asked, tmp_path):
 
 
 @pytest.mark.slow
-def test_synthetic_people_go_through_two_real_rounds(tmp_path):
+def test_synthetic_people_go_through_two_real_rounds(tmp_path, capsys):
     from tests.resume import tiny_config
 
     config = config_of(rounds=2, start="previous", **{"denoise.sigma_drm": 0.02})
@@ -342,9 +342,12 @@ def test_synthetic_people_go_through_two_real_rounds(tmp_path):
     config.pretrain.eval.every_epochs = 0.0
     config.synthetic.identities, config.synthetic.eval_identities = 40, 2
     config.synthetic.height, config.synthetic.width = 32, 16
-    bootstrap.run(config, tmp_path)
-    raw, first, second = json.loads((tmp_path / "rounds.json").read_text())
+    bootstrap.run(config, tmp_path / "made")
+    (tmp_path / "made").rename(tmp_path / "moved")
+    bootstrap.run(config, tmp_path / "moved")
+    assert "extract: done before" in capsys.readouterr().err
+    raw, first, second = json.loads((tmp_path / "moved/rounds.json").read_text())
     assert raw["pair_precision"] < 1 and 0 < first["mAP"] <= 1 and 0 < second["pair_f"] <= 1
     for number in range(2):
         for name in ("denoised/report.html", "denoised/records", "pretrain/backbone.safetensors"):
-            assert (tmp_path / f"round_{number}" / name).exists(), name
+            assert (tmp_path / f"moved/round_{number}" / name).exists(), name
