@@ -9,7 +9,7 @@ from tests.resume import launch
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Work directories of the run by one process and of that by two."""
-    base = tmp_path_factory.getbasetemp() / "runs"
+    base = launch.runs_folder(tmp_path_factory)
     return launch.straight(base, devices=8), launch.straight(base, devices=4, processes=2)
 
 

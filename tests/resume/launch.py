@@ -1,6 +1,7 @@
 """Runs of the command line as processes of their own, small enough for tests, that can be cut off at a known place."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pytest
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -105,14 +107,30 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def runs_folder(factory: pytest.TempPathFactory) -> Path:
+    """Where runs lie that several tests look at, in whatever process of pytest-xdist they are."""
+    own = factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "runs"
+
+
 def straight(base: Path, *, devices: int, processes: int = 1) -> Path:
     """Work directory of an uninterrupted run that keeps all checkpoints and its first features; made once in `base`.
 
     With more than one device data.batch_size is auto, limited to the 32 images of the others.
     """
     workdir = base / f"straight-{processes}x{devices}"
-    if workdir.exists():
-        return workdir
+    base.mkdir(parents=True, exist_ok=True)
+    done = Path(f"{workdir}.done")
+    with Path(f"{workdir}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(workdir, ignore_errors=True)
+            _run_straight(workdir, base / "data", devices, processes)
+            done.touch()
+    return workdir
+
+
+def _run_straight(workdir: Path, data: Path, devices: int, processes: int) -> None:
     settings = {"checkpoint.every_steps": 1, "checkpoint.keep": 20}
     if devices > 1:
         settings |= {"data.batch_size": "auto", "data.batch_limit": 32}
@@ -122,7 +140,7 @@ def straight(base: Path, *, devices: int, processes: int = 1) -> Path:
             stack.enter_context(
                 Run(
                     workdir,
-                    base / "data",
+                    data,
                     devices=devices,
                     cluster=(processes, number, port) if processes > 1 else None,
                     settings=settings,
@@ -137,7 +155,6 @@ def straight(base: Path, *, devices: int, processes: int = 1) -> Path:
         ]
         for run in runs:
             run.succeed()
-    return workdir
 
 
 def compilations(workdir: Path) -> dict:

@@ -16,7 +16,7 @@ KILLED_AFTER = np.random.default_rng(5).integers(
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    return tmp_path_factory.getbasetemp() / "runs"
+    return launch.runs_folder(tmp_path_factory)
 
 
 def test_a_straight_run_has_a_row_for_every_step_and_evaluation(base):
