@@ -12,19 +12,21 @@ class Components:
 
     Args:
       count: how many.
-      forest: whether to keep, of all links, as many as hold the components together.
+      forest: whether to keep, of all links, the lightest that hold the components together.
     """
 
     def __init__(self, count: int, *, forest: bool = False):
         self._labels = np.arange(count)
-        self._forest = [np.zeros((0, 2), np.int64)] if forest else None
-        self._pending: list[tuple[np.ndarray, np.ndarray]] = []
+        self._forest = (np.zeros((0, 2), np.int64), np.zeros(0)) if forest else None
+        self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._waiting = 0
 
-    def link(self, i: np.ndarray, j: np.ndarray) -> None:
-        """Links i[k] with j[k], int [pairs]."""
+    def link(self, i: np.ndarray, j: np.ndarray, weight: np.ndarray | None = None) -> None:
+        """Links i[k] with j[k], int [pairs]; weights float [pairs] above -1, for the forest."""
         if len(i):
-            self._pending.append((np.asarray(i), np.asarray(j)))
+            self._pending.append(
+                (np.asarray(i), np.asarray(j), np.zeros(len(i)) if weight is None else weight)
+            )
             self._waiting += len(i)
         if self._waiting >= _PENDING:
             self._fold()
@@ -35,19 +37,21 @@ class Components:
         return self._labels.copy()
 
     def forest(self) -> np.ndarray:
-        """int64 [count - components, 2]: links that came and hold the components together, none to spare."""
+        """int64 [count - components, 2]: a minimum spanning forest of the links that came, smaller end first."""
         self._fold()
-        return np.concatenate(self._forest)
+        return self._forest[0]
 
     def _fold(self) -> None:
         if not self._pending:
             return
-        links = np.stack([np.concatenate(part) for part in zip(*self._pending, strict=True)], axis=1)
+        i, j, weight = (np.concatenate(part) for part in zip(*self._pending, strict=True))
         self._pending, self._waiting = [], 0
-        i, j = self._labels[links].T
-        count = int(self._labels.max()) + 1
         if self._forest is not None:
-            self._forest.append(links[_spanning(i, j, count)])
+            links, weights = self._forest
+            links = np.concatenate([links, np.stack([i, j], axis=1)])
+            self._forest = _lightest(links, np.concatenate([weights, weight]), len(self._labels))
+        i, j = self._labels[i], self._labels[j]
+        count = int(self._labels.max()) + 1
         graph = sparse.coo_matrix((np.ones(len(i), bool), (i, j)), shape=(count, count))
         _, component = csgraph.connected_components(graph, directed=False)
         _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
@@ -56,11 +60,15 @@ class Components:
         self._labels = rank[inverse][self._labels]
 
 
-def _spanning(i: np.ndarray, j: np.ndarray, count: int) -> np.ndarray:
-    """Which of the links between components i [links] and j [links] span them: the first of those that would do."""
-    low, high = np.minimum(i, j), np.maximum(i, j)
-    _, first = np.unique(low * count + high, return_index=True)
-    first = first[low[first] != high[first]]
-    # Weights are places plus one, since a weight of zero is no edge.
-    graph = sparse.coo_matrix((first + 1.0, (low[first], high[first])), shape=(count, count))
-    return np.sort(csgraph.minimum_spanning_tree(graph).data.astype(np.int64) - 1)
+def _lightest(links: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The minimum spanning forest of links [links, 2] between 0..count-1, and its weights."""
+    links = np.sort(links, axis=1)
+    order = np.lexsort((weights, links[:, 1], links[:, 0]))
+    links, weights = links[order], weights[order]
+    # Of equal links the lightest, and none from an element to itself.
+    good = links[:, 0] != links[:, 1]
+    good[1:] &= (np.diff(links, axis=0) != 0).any(axis=1)
+    links, weights = links[good], weights[good]
+    # Plus one, since a weight of zero is no edge.
+    tree = csgraph.minimum_spanning_tree(sparse.coo_matrix((weights + 1, links.T), (count, count))).tocoo()
+    return np.sort(np.stack([tree.row, tree.col], axis=1).astype(np.int64), axis=1), tree.data - 1

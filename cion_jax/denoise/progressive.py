@@ -18,7 +18,7 @@ class Result(NamedTuple):
     Attributes:
       labels: int64 [n], identities numbered by first appearance, -1 for images that are out.
       levels: the labels after each stage, by its name, in order; the first is "tracklets" as they came.
-      links: int64 [links, 2], pairs of identities of level 2 that level 3 linked directly: as many as hold its
+      links: int64 [links, 2], pairs of identities of level 2 that level 3 linked directly: the shortest that hold its
         identities together. None where it merged closest pair first.
       warnings: what a person should know.
     """
