@@ -11,6 +11,9 @@ from tests.parity import weights
 QUICK = ("resnet18", "vit_tiny")
 ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in zoo.MODELS]
 SIZE, OTHER = (64, 32), (96, 48)
+# Cosine of bfloat16 features to those of float32 below .98: fifty blocks of random weights, on maps of few pixels that
+# the instance norms magnify. PyTorch's autocast has .964 on the same weights and images.
+BFLOAT16 = {"resnet152_ibn": 0.95}
 # Gradients that are zero but for rounding: a softmax does not see what is added to all its entries.
 NO_GRADIENT = ("k_bias", "pad_bias")
 
@@ -74,7 +77,9 @@ def _check_bfloat16(name: str, variables: dict, images: np.ndarray, expected: np
     found = _features(name, variables, images, dtype=jnp.bfloat16)
     found = np.asarray(found, np.float32)
     cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
-    assert cosine.min() > 0.98, f"{name}: bfloat16 is {cosine.min():.3f}; keep norms and softmax in float32"
+    assert cosine.min() > BFLOAT16.get(name, 0.98), (
+        f"{name}: bfloat16 is {cosine.min():.3f}; keep norms and softmax in float32"
+    )
 
 
 def _check_round_trip(name: str, variables: dict, state: dict[str, np.ndarray]) -> None:
