@@ -73,10 +73,9 @@ def together(moment: np.ndarray, group: np.ndarray) -> np.ndarray:
     """
     inside = np.flatnonzero(group >= 0)
     width = int(group.max(initial=0)) + 1
-    moment = np.unique(moment[inside], return_inverse=True)[
-        1
-    ]  # small numbers: a product of two fits an int64
-    m, g = np.divmod(_distinct(moment * width + group[inside]), width)
+    # Numbered anew: a product of two numbers has to fit an int64.
+    _, number = np.unique(moment[inside], return_inverse=True)
+    m, g = np.divmod(_distinct(number * width + group[inside]), width)
     found, first, step = [np.zeros(0, np.int64)], np.arange(len(m)), 1
     while len(first):
         # What has no neighbour at this step has none further on: every pair of a moment is looked at once.
