@@ -1,0 +1,74 @@
+"""One process at a time writes a target: a lock that ends with the process that holds it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from cion_jax.core.errors import UserError
+
+LONGEST_NAME = 100  # characters; longer target names enter the lock's name as a hash
+
+
+@contextlib.contextmanager
+def lock_target(target: Path, task: str) -> Iterator[None]:
+    """Holds the right to write `target`, a file or a folder, while the block runs.
+
+    The operating system releases the lock when its process ends, however it ends: a killed run leaves no stale lock.
+    The lock file is `.NAME.lock` beside the target, so a task may delete or rename its target. Who holds the lock
+    stands in `.NAME.lock.json`.
+
+    Args:
+      target: what will be written; it need not exist.
+      task: name of the task, for the message that others get.
+
+    Raises:
+      UserError: another process holds the lock; the message names its task, host, process and start.
+
+    Example:
+      with lock_target(Path("out/identities"), "denoise"):
+          ...
+    """
+    target = Path(target).expanduser().resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.parent / f".{_short(target.name)}.lock"
+    holder = path.with_name(path.name + ".json")
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(
+            f"{target} is being written by {_describe(holder)}. Wait until it ends, or name another target"
+        ) from None
+    try:
+        about = {
+            "task": task,
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        holder.write_text(json.dumps(about))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _short(name: str) -> str:
+    if len(os.fsencode(name)) <= LONGEST_NAME:
+        return name
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+
+
+def _describe(holder: Path) -> str:
+    try:
+        about = json.loads(holder.read_text())
+        return f"task {about['task']} on {about['host']} (process {about['process']}, since {about['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"  # between taking the lock and saying so
