@@ -21,7 +21,8 @@ class Settings:
     """What the method needs to know besides the modules.
 
     `clip` 0 leaves gradients alone; `clip_mode` "official" gives every tensor the same tiny norm. The last layer
-    is frozen for the first `freeze_steps` steps. `accumulate` splits a batch into micro-batches of whole identities.
+    is frozen for the first `freeze_steps` steps. `accumulate` splits a batch into micro-batches of whole identities;
+    `shards` is the number of devices that share a batch, so that each micro-batch holds rows of every device.
     """
 
     pairs: str = "official"
@@ -32,6 +33,7 @@ class Settings:
     clip_mode: str = "limit"
     freeze_steps: int = 0
     accumulate: int = 1
+    shards: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,23 +152,30 @@ class Distill:
         self, state: TrainState, views: Views, key: jax.Array, n: int
     ) -> tuple[Any, dict[str, Any]]:
         """Mean gradient and by-products over the micro-batches; batch statistics pass from one to the next."""
-        parts = self.settings.accumulate
-        micro = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), views)
         value_and_grad = jax.value_and_grad(self._loss, has_aux=True)
 
-        def part(stats, inputs):
-            index, crops = inputs
+        def part(stats, index, crops):
             part_key = jax.random.fold_in(key, index)
             (_, aux), grads = value_and_grad(state.student.params, state, stats, crops, part_key, n)
-            stats = (aux.pop("student_stats"), aux.pop("teacher_stats"))
-            return stats, (grads, aux)
+            return (aux.pop("student_stats"), aux.pop("teacher_stats")), (grads, aux)
 
-        stats = (state.student.batch_stats, state.teacher.batch_stats)
+        stats, parts = (state.student.batch_stats, state.teacher.batch_stats), self.settings.accumulate
         if parts == 1:
-            stats, (grads, aux) = part(stats, (0, jax.tree.map(lambda x: x[0], micro)))
+            stats, (grads, aux) = part(stats, 0, views)
         else:
-            stats, sums = jax.lax.scan(part, stats, (jnp.arange(parts), micro))
-            grads, aux = jax.tree.map(lambda x: jnp.mean(x, axis=0), sums)
+            micro = jax.tree.map(lambda x: split_batch(x, parts, self.settings.shards), views)
+
+            def add_part(carry, inputs):
+                stats, sums = carry
+                stats, new = part(stats, *inputs)
+                return (stats, jax.tree.map(jnp.add, sums, new)), None
+
+            first = jax.tree.map(lambda x: x[0], micro)
+            zeros = jax.tree.map(
+                lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(part, stats, 0, first)[1]
+            )
+            (stats, sums), _ = jax.lax.scan(add_part, (stats, zeros), (jnp.arange(parts), micro))
+            grads, aux = jax.tree.map(lambda x: x / parts, sums)
         return grads, aux | {"student_stats": stats[0], "teacher_stats": stats[1]}
 
     def loss(self, params: Any, state: TrainState, views: Views, key: jax.Array, *, images_per_identity: int):
@@ -237,6 +246,16 @@ class Distill:
         if self.settings.clip_mode == "official":
             return optimizer.rescale_per_tensor(grads, OFFICIAL_CLIP_NORM)
         return optimizer.clip_per_tensor(grads, self.settings.clip) if self.settings.clip > 0 else grads
+
+
+def split_batch(rows: jax.Array, parts: int, shards: int) -> jax.Array:
+    """Micro-batches [parts, batch / parts, ...] of an array [batch, ...] whose rows lie on `shards` devices in order.
+
+    Every device contributes an equal, contiguous share of its own rows to each part, so no row moves between devices.
+    """
+    share = rows.shape[0] // (parts * shards)
+    split = rows.reshape(shards, parts, share, *rows.shape[1:])
+    return jnp.swapaxes(split, 0, 1).reshape(parts, shards * share, *rows.shape[1:])
 
 
 def _apply_in_training(module: nn.Module, params: Any, stats: Any, inputs: jax.Array, key: jax.Array):

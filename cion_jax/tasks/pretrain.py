@@ -86,6 +86,7 @@ def _method(config: ConfigDict, backbone, head, curriculum: Curriculum, say) -> 
             clip_mode=o.clip_mode,
             freeze_steps=round(o.freeze_last_layer_epochs * first.epoch_length),
             accumulate=config.train.accumulate,
+            shards=jax.device_count(),
         ),
     )
 

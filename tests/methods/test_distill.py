@@ -1,17 +1,23 @@
 """One step of CION on a small network, against a plain account of what must happen."""
 
+import dataclasses
 import functools
+import re
 
 import flax.linen as nn
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cion_jax import zoo
 from cion_jax.core import mesh as meshes
 from cion_jax.losses import distill as loss
-from cion_jax.methods.distill import Distill, Settings
+from cion_jax.methods.distill import Distill, Settings, split_batch
+from cion_jax.train import memory
 from cion_jax.train.schedules import Schedules
 from cion_jax.zoo.layers import BatchNorm
 
@@ -159,6 +165,69 @@ def test_accumulation_averages_the_gradients_of_its_parts():
     np.testing.assert_allclose(metrics["loss"], metrics_of_parts["loss"], rtol=1e-4)  # see above
     np.testing.assert_allclose(metrics["grad_norm"], metrics_of_parts["grad_norm"], rtol=1e-3)
     np.testing.assert_allclose(one.center, two.center, atol=1e-6)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_parts_of_a_batch_are_shares_of_every_device_and_hold_each_row_once(parts, shards, share):
+    rows = np.arange(parts * shards * share)
+    split = np.asarray(split_batch(jnp.asarray(rows), parts, shards))
+    assert split.shape == (parts, shards * share)
+    np.testing.assert_array_equal(np.sort(split.ravel()), rows)
+    # On one device the parts are consecutive stretches; on several, of each device's own stretch.
+    owners = split // (parts * share)
+    for part in owners:
+        np.testing.assert_array_equal(part, np.repeat(np.arange(shards), share))
+
+
+@functools.cache
+def compiled_accumulation(parts):
+    """The step of 96 images on eight devices, split into `parts` micro-batches, compiled."""
+    m = method(accumulate=parts, shards=8)
+    mesh = meshes.make_mesh()
+    rows, one = meshes.batch_sharding(mesh), meshes.replicated(mesh)
+    state = jax.eval_shape(lambda k: m.init(k, SIZE), jax.random.key(0))
+    crops = jax.eval_shape(lambda: views(96))
+    step = jax.jit(
+        functools.partial(m.step, images_per_identity=2),
+        in_shardings=(one, rows, one),
+        out_shardings=(one, one),
+    )
+    return step.lower(state, crops, KEY).compile()
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_on_eight_devices_gathers_no_views(parts):
+    """Each device works on its own images in each micro-batch: 96 / 8 / parts of them."""
+    text = compiled_accumulation(parts).as_text()
+    gathered = [
+        line for line in text.splitlines() if "all-gather" in line and f"{SIZE[0]},{SIZE[1]},3" in line
+    ]
+    assert not gathered, (
+        f"views travel between devices, so every device computes foreign images: {gathered[0]}"
+    )
+    own = 96 // 8 // parts
+    assert re.search(rf"f32\[{2 * own},{SIZE[0]},{SIZE[1]},6\]", text), (
+        "a device computes more images than its own"
+    )
+
+
+def test_more_parts_take_less_memory():
+    sizes = [compiled_accumulation(parts).memory_analysis().temp_size_in_bytes for parts in (1, 2, 4)]
+    assert sizes[0] > sizes[1] > sizes[2], f"temporary bytes in 1, 2 and 4 parts: {sizes}"
+
+
+def test_accumulated_gradients_are_kept_once():
+    """Gradients are added up as they come. Stacked, each further part would take the parameters' size."""
+    m = [method(accumulate=parts) for parts in (2, 8)]
+    wide = [dataclasses.replace(x, head=zoo.DINOHead(256, hidden=256, bottleneck=128)) for x in m]
+    state = jax.eval_shape(lambda k: wide[0].init(k, SIZE), jax.random.key(0))
+    two, eight = (
+        stepper(x, n=1).lower(state, jax.eval_shape(lambda: views(16)), KEY).compile().memory_analysis()
+        for x in wide
+    )
+    weights = memory.tree_bytes(state.student.params)
+    assert eight.temp_size_in_bytes < two.temp_size_in_bytes + weights, "gradients of the parts are stacked"
 
 
 @pytest.mark.parametrize("local", [0, 2])
