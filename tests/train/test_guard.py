@@ -23,6 +23,38 @@ def test_one_entry_that_is_not_finite_is_found(bad):
     assert not guard.all_finite({"a": jnp.ones((2, 2)), "b": jnp.ones((4, 5)).at[3, 4].set(bad)})
 
 
+@pytest.mark.parametrize("form", [guard._branch, guard._select])
+def test_both_forms_take_good_updates_and_leave_bad_ones_bit_by_bit(form):
+    update = lambda state, number: jax.tree.map(lambda x: (x + number).astype(x.dtype), state)  # noqa: E731
+    state = state_of(3.0)
+    guarded = jax.jit(form(update))
+    for finite, expected in ((True, update(state, jnp.nan)), (False, state)):
+        found = guarded(jnp.bool_(finite), state, (jnp.nan,))
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize(("platform", "form"), [("cpu", "branch"), ("cuda", "select"), ("tpu", "select")])
+def test_accelerators_take_the_form_without_a_branch(platform, form):
+    """A branch on the device's own result makes a GPU's host wait for it. The barrier marks the other form."""
+
+    def step(state, number):
+        return guard.guarded(
+            jnp.isfinite(number), lambda s, n: jax.tree.map(lambda x: x * 2, s), state, number
+        )
+
+    exported = jax.export.export(jax.jit(step), platforms=[platform])(state_of(1.0), jnp.float32(1))
+    found = "select" if "optimization_barrier" in exported.mlir_module() else "branch"
+    assert found == form, f"the step on {platform}"
+
+
+def test_the_form_for_accelerators_has_no_branch():
+    double = lambda state, number: jax.tree.map(lambda x: x * 2, state)  # noqa: E731
+    text = {
+        f: str(jax.make_jaxpr(f(double))(True, state_of(1.0), (1.0,))) for f in (guard._branch, guard._select)
+    }
+    assert "cond[" in text[guard._branch] and "cond[" not in text[guard._select]
+
+
 def test_bad_updates_leave_everything_but_the_counts_and_good_ones_end_the_row():
     def update(state, number):
         return jax.tree.map(lambda x: x + number, state).replace(
