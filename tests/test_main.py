@@ -71,17 +71,14 @@ def put_in(monkeypatch) -> dict:
         shapes = jax.eval_shape(lambda k: init(self, k, input_size), key)
         return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-    def step_function(self, layout):
-        def step_function(step, state, batch):
-            loss, skipped = hooks.get(step, lambda: None)() or (1.0, 0)
-            state = state.replace(step=jax.device_put(np.int32(step + 1), state.step.sharding))
-            return state, {"loss": np.float32(loss), "skipped_in_row": np.int32(skipped)}
-
-        return step_function
+    def step_function(self, step, state, batch):
+        loss, skipped = hooks.get(step, lambda: None)() or (1.0, 0)
+        state = state.replace(step=jax.device_put(np.int32(step + 1), state.step.sharding))
+        return state, {"loss": np.float32(loss), "skipped_in_row": np.int32(skipped)}
 
     monkeypatch.setattr(meshes, "make_mesh", lambda fsdp: make_mesh(fsdp, jax.devices()[:1]))
     monkeypatch.setattr(Distill, "init", zeros)
-    monkeypatch.setattr(pretrain._Run, "_step_function", step_function)
+    monkeypatch.setattr(pretrain.StepPrograms, "step", step_function)
     monkeypatch.setattr(outputs, "write", lambda *_: None)
     return hooks
 

@@ -1,7 +1,7 @@
 """Features of many images: padded batches in, one array in the order of the records out."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -51,32 +51,91 @@ def extract(
     """
     processes = len({device.process_index for device in mesh.devices.flat}) if mesh is not None else 1
     local = mesh.local_mesh.size if mesh is not None else 1
-    place, fetch = _transfers(mesh)
-    features, valid, waiting = [], [], None
+    parts = _overlapped(apply_fn, batches, _transfers(mesh), local)
+    return collect_rows(parts, total=total, processes=processes, label=label)
+
+
+def collect_rows(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], *, total: int, processes: int = 1, label: str = "features"
+) -> np.ndarray:
+    """The valid rows of all parts in one array, in the order of the set; shows progress.
+
+    Args:
+      parts: (float32 [b, d], valid bool [b]) of each batch; with several processes this one's rows, as in `extract`.
+      total: number of valid rows, over all processes.
+      processes: processes that share every batch. Each returns all rows.
+      label: what the progress display calls this.
+
+    Returns:
+      float32 [total, d]. One process holds this array and one part at a time.
+
+    Raises:
+      ValueError: another number of valid rows than `total`, or no part at all.
+    """
     quiet = io.StringIO() if jax.process_index() else None
     with Progress(label, total, stream=quiet) as progress:
-        for batch in batches:
-            rows = len(batch["valid"])
-            if rows % local:
-                raise ValueError(
-                    f"batches of {rows} rows do not divide by the {local} devices of this process"
-                )
-            dispatched = batch, apply_fn(*place(batch["image"], batch["size"]))
-            if waiting is not None:
-                features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
-            waiting = dispatched
-            valid.append(np.asarray(batch["valid"], bool))
-            progress.advance(int(valid[-1].sum()) * processes)
-        if waiting is not None:
-            features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
-    if not features:
-        raise ValueError("there was no batch to extract features from")
-    result = _in_order(np.stack(features), gather=processes > 1)[
-        _in_order(np.stack(valid), gather=processes > 1)
-    ]
-    if len(result) != total:
-        raise ValueError(f"the batches held {len(result)} valid rows where {total} were expected")
+        counted = _count_rows(parts, progress, processes)
+        return _gather(counted, total) if processes > 1 else _fill(counted, total)
+
+
+def _count_rows(parts, progress: Progress, processes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for values, valid in parts:
+        valid = np.asarray(valid, bool)
+        yield values, valid
+        progress.advance(int(valid.sum()) * processes)
+
+
+def _fill(parts: Iterable[tuple[np.ndarray, np.ndarray]], total: int) -> np.ndarray:
+    result, row = None, 0
+    for values, valid in parts:
+        if result is None:
+            result = np.empty((total, *values.shape[1:]), np.float32)
+        count = int(valid.sum())
+        if row + count <= total:
+            result[row : row + count] = values[valid]
+        row += count
+    _check_total(row, total)
     return result
+
+
+def _gather(parts: Iterable[tuple[np.ndarray, np.ndarray]], total: int) -> np.ndarray:
+    values, valid = zip(*parts, strict=True)
+    rows = _in_order(np.stack(values))[_in_order(np.stack(valid))]
+    _check_total(len(rows), total)
+    return rows
+
+
+def _check_total(found: int, total: int) -> None:
+    if found != total or not total:
+        raise ValueError(f"the batches held {found} valid rows where {total} were expected")
+
+
+def _overlapped(
+    apply_fn: Callable,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    transfers: tuple[Callable, Callable],
+    local: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features and validity of each batch; the device has one batch while the host decodes the next."""
+    place, fetch = transfers
+    waiting = None
+
+    def fetched(number: int) -> tuple[np.ndarray, np.ndarray]:
+        batch, features = waiting
+        return _finite(fetch(features), batch, number), batch["valid"]
+
+    number = -1
+    for number, batch in enumerate(batches):
+        rows = len(batch["valid"])
+        if rows % local:
+            raise ValueError(f"batches of {rows} rows do not divide by the {local} devices of this process")
+        dispatched = batch, apply_fn(*place(batch["image"], batch["size"]))
+        if waiting is not None:
+            yield fetched(number - 1)
+        waiting = dispatched
+    if waiting is None:
+        raise ValueError("there was no batch to extract features from")
+    yield fetched(number)
 
 
 def _transfers(mesh: Mesh | None) -> tuple[Callable, Callable]:
@@ -110,9 +169,7 @@ def _finite(features: np.ndarray, batch: Mapping[str, np.ndarray], number: int) 
     return features
 
 
-def _in_order(parts: np.ndarray, *, gather: bool) -> np.ndarray:
-    """Rows of the whole order [batches * processes * b, ...] from this process's [batches, b, ...]."""
-    if gather:
-        parts = multihost_utils.process_allgather(parts).swapaxes(0, 1)  # [batches, processes, b, ...]
-        return parts.reshape(-1, *parts.shape[3:])
-    return parts.reshape(-1, *parts.shape[2:])
+def _in_order(parts: np.ndarray) -> np.ndarray:
+    """Rows of the whole order [batches * processes * b, ...] from every process's [batches, b, ...]."""
+    parts = multihost_utils.process_allgather(parts).swapaxes(0, 1)  # [batches, processes, b, ...]
+    return parts.reshape(-1, *parts.shape[3:])

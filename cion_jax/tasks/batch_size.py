@@ -2,15 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from cion_jax.core import agreement
 from cion_jax.core.errors import UserError
 from cion_jax.data.records import RecordSet
 from cion_jax.methods.distill import Distill, Settings
@@ -19,6 +19,8 @@ from cion_jax.train import memory
 from cion_jax.train.schedules import Schedules
 
 KEY = "data.batch_size"
+SHARE_AFTER_FAILURE = 0.75  # of a batch whose compilation ran out of memory, without a figure to go by
+Built = TypeVar("Built")
 
 
 def resolve(
@@ -27,16 +29,14 @@ def resolve(
     head: nn.Module,
     records: RecordSet,
     saved: dict[str, Any] | None,
-    say: Callable[[str], None],
 ) -> int:
-    """Images per step over all devices.
+    """Images per step over all devices; with "auto" an estimate, which `fit` checks against the compiled step.
 
     Args:
       config: the configuration; data.batch_size is a number or "auto".
       backbone, head: the modules, for the memory they need.
       records: the training data, for its number of identities.
       saved: the identity of the checkpoint to go on from, whose batch "auto" takes over, or None.
-      say: takes lines for people.
 
     Raises:
       UserError: a batch that does not divide, or none that fits the data.
@@ -45,7 +45,7 @@ def resolve(
     if asked == "auto":
         if saved is not None:
             return _checked(int(saved[KEY]), multiple)
-        return _automatic(config, backbone, head, records, multiple, say)
+        return _automatic(config, backbone, head, records, multiple)
     if not isinstance(asked, int) or asked < 1:
         raise UserError(f'{KEY}={asked!r} must be a positive number or "auto"')
     return _checked(asked, multiple)
@@ -60,7 +60,7 @@ def _checked(size: int, multiple: int) -> int:
     return size
 
 
-def _automatic(config, backbone, head, records, multiple: int, say) -> int:
+def _automatic(config, backbone, head, records, multiple: int) -> int:
     identities = np.unique(records.columns["identity"][records.columns["identity"] >= 0]).size
     smallest = min(n for start, n in config.train.curriculum if start < config.train.epochs)
     limit = min(config.data.batch_limit, identities * smallest)
@@ -68,19 +68,59 @@ def _automatic(config, backbone, head, records, multiple: int, say) -> int:
         raise UserError(
             f"{KEY}=auto finds no batch: it must divide by {multiple}, but {identities} identities with {smallest} "
             f"images each and data.batch_limit={config.data.batch_limit} allow {limit} at most. "
-            "Use fewer devices, other train.curriculum, or more data"
+            f"Raise data.batch_limit to {multiple} or more, use fewer devices, another train.curriculum, or more data"
         )
     budget, units = memory.device_budget()
     per_unit = max(multiple // units, 1)
     need = functools.partial(_bytes_needed, config, backbone, head)
     size = units * memory.largest_batch(need, budget, multiple=per_unit, limit=limit // units)
-    size = int(multihost_utils.broadcast_one_to_all(np.asarray(size)))
-    say(
-        f"{KEY}=auto: {size} images, about {need(size // units) / 2**30:.1f} of {budget / 2**30:.1f} GiB "
-        f"{'memory' if units == jax.process_count() else 'per device'} "
-        f"(multiples of {multiple}, at most {limit})"
-    )
-    return size
+    return agreement.from_first_process(int(size))
+
+
+def fit(
+    size: int,
+    multiple: int,
+    build: Callable[[int], Built],
+    need: Callable[[Built], int],
+    say: Callable[[str], None],
+) -> Built:
+    """What `build` makes of the largest batch, from `size` downwards, whose compiled step fits the memory. Collective.
+
+    Args:
+      size: the first batch to try.
+      multiple: what a batch must divide by; this many images are taken also where even they seem too many.
+      build: batch -> whatever holds the step.
+      need: that -> bytes that the step takes on one device; it compiles the step.
+      say: takes lines for people.
+    """
+    while True:
+        built = build(size)
+        budget, units = memory.device_budget()
+        budget /= jax.device_count() / units
+        bytes_needed, fits = _measured(lambda built=built: need(built), budget)
+        if fits or size == multiple:
+            taken = f"{bytes_needed / 2**30:.2f}" if bytes_needed else "more than the"
+            say(
+                f"{KEY}=auto: {size} images; the compiled step takes {taken} of {budget / 2**30:.2f} GiB per device"
+            )
+            return built
+        # Proportional, since every try costs a compilation; the fixed part of the need makes this a careful step.
+        share = budget / bytes_needed if bytes_needed else SHARE_AFTER_FAILURE
+        smaller = max(min(int(size * share), size - 1) // multiple, 1) * multiple
+        say(f"{KEY}=auto: {size} images do not fit; trying {smaller}")
+        size = smaller
+
+
+def _measured(need: Callable[[], int], budget: float) -> tuple[int, bool]:
+    """Bytes that a step needs (0: the compiler itself ran out of memory), and whether they fit; as process 0 has it."""
+    try:
+        found = need()
+    except jax.errors.JaxRuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        found = 0
+    found = agreement.from_first_process(found)
+    return found, 0 < found <= agreement.from_first_process(budget)
 
 
 def _bytes_needed(config: ConfigDict, backbone: nn.Module, head: nn.Module, batch: int) -> int:

@@ -56,10 +56,11 @@ def _figures(level: dict[str, Any], sizes: np.ndarray) -> dict[str, Any]:
 
 
 def _retrieval(file: Path) -> dict[str, float]:
-    """mAP of the round's backbone, and of the untrained one, on held-out people."""
-    scores = list(json.loads(file.read_text())["scores"].items()) if file.exists() else []
-    names = ("mAP", "mAP_untrained")
-    return {name: score["mAP"] for name, (_, score) in zip(names, scores, strict=False)}
+    """mAP of the round's backbone on held-out people, and of the untrained one where the round began with that."""
+    scores = json.loads(file.read_text())["scores"] if file.exists() else {}
+    found = {"mAP": next(iter(scores.values()))["mAP"]} if scores else {}
+    untrained = [score["mAP"] for name, score in scores.items() if name.endswith(", untrained")]
+    return found | ({"mAP_untrained": untrained[0]} if untrained else {})
 
 
 def write(workdir: Path, table: list[dict[str, Any]]) -> str:

@@ -31,31 +31,30 @@ def write(
     config: ConfigDict, workdir: Path, state: TrainState, retrieval: Retrieval | None, say: Speaker
 ) -> None:
     """Writes the outputs of a run that has reached its end; on the first process, though all must call it."""
-    teacher = _on_host(
-        {
-            "params": state.teacher.params["backbone"],
-            "batch_stats": state.teacher.batch_stats["backbone"],
-        }
-    )
-    parts = None
+    teacher = {
+        "params": state.teacher.params["backbone"],
+        "batch_stats": state.teacher.batch_stats["backbone"],
+    }
+    step = int(state.step)
+    features, baselines = None, {}
     if retrieval is not None:
-        # Collective: every process takes part in the features, one of them draws.
-        parts = retrieval.features({"params": teacher["params"], "batch_stats": teacher["batch_stats"]})
+        # Collective: every process takes part, one of them draws.
+        features = retrieval.features_at(step, teacher)
+        baselines = retrieval.baseline_figures(workdir)
+    teacher = _on_host(teacher)
     if jax.process_index():
         return
-    write_backbone(config, workdir / BACKBONE_FILE, teacher, int(state.step))
+    write_backbone(config, workdir / BACKBONE_FILE, teacher, step)
     say(f"wrote {workdir / BACKBONE_FILE}: the teacher's backbone under the official key names")
     rows = read_rows(workdir)
     scores = {}
     if retrieval is not None:
-        scores = _scores(config, rows, retrieval)
-        _draw_sheet(config, workdir, retrieval, parts, scores)
+        scores = _scores(config, rows) | baselines
+        _draw_sheet(config, workdir, retrieval, features, scores)
     _draw_curves(config, workdir, rows, scores)
     text = summary(config, rows, scores, retrieval, int(state.skipped))
     write_atomically(workdir / "summary.md", text)
-    write_json(
-        workdir / "summary.json", {"scores": scores, "steps": int(state.step), "skipped": int(state.skipped)}
-    )
+    write_json(workdir / "summary.json", {"scores": scores, "steps": step, "skipped": int(state.skipped)})
     say("\n" + text)
 
 
@@ -107,16 +106,18 @@ def summary(
     return "\n".join(lines) + "\n"
 
 
-def _scores(
-    config: ConfigDict, rows: list[dict[str, Any]], retrieval: Retrieval
-) -> dict[str, dict[str, float]]:
+def _scores(config: ConfigDict, rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Figures of the last and of the first evaluation, under names that say which weights they are of."""
     evaluated = [row for row in rows if "mAP" in row]
     pick = lambda row: {key: row[key] for key in ("mAP", "mINP", "rank1", "rank5", "rank10")}  # noqa: E731
-    return {
-        f"{config.model.name}, trained": pick(evaluated[-1]),
-        f"{config.model.name}, untrained": pick(evaluated[0]),
-        **retrieval.baseline_figures(),
-    }
+    name, first = config.model.name, evaluated[0]
+    if first["step"]:
+        start = f"{name}, after {first['step']:,} steps"
+    elif config.model.weights:
+        start = f"{name}, at the start ({Path(config.model.weights).name})"
+    else:
+        start = f"{name}, untrained"
+    return {f"{name}, trained": pick(evaluated[-1]), start: pick(first)}
 
 
 def _draw_sheet(config: ConfigDict, workdir: Path, retrieval: Retrieval, parts: Any, scores: dict) -> None:

@@ -1,22 +1,23 @@
 """Task `pretrain`: records -> trained backbone, evaluated by retrieval, with checkpoints and a summary."""
 
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from cion_jax.core import agreement
 from cion_jax.core import mesh as meshes
 from cion_jax.core.rng import key_for
-from cion_jax.data import loader
-from cion_jax.data.augment import multi_crop
+from cion_jax.data import feed, loader
 from cion_jax.data.curriculum import Curriculum
 from cion_jax.methods.distill import Distill, Settings
-from cion_jax.tasks import batch_size, initial_weights, outputs, retrieval, settings, sources
-from cion_jax.train import checkpoint, loop
+from cion_jax.tasks import batch_size, initial_weights, outputs, settings, sources
+from cion_jax.tasks.programs import StepPrograms
+from cion_jax.tasks.retrieval import Retrieval
+from cion_jax.train import checkpoint, loop, memory
 from cion_jax.train.logging import MetricsLog, NoLog, read_rows
 from cion_jax.train.preemption import PreemptionWatch
 from cion_jax.train.schedules import Schedules
@@ -36,11 +37,34 @@ def run(config: ConfigDict, workdir: Path) -> None:
     say = outputs.Speaker()
     mesh = meshes.make_mesh(config.mesh.fsdp)
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)")
-    train, evaluation = sources.open_data(config, say)
+    train, evaluation = agreement.together(lambda: sources.open_data(config, say))
     saved = checkpoint.saved_identity(workdir)
+    build = functools.partial(_Run, config, workdir, mesh, train, evaluation, say)
+    run_ = _sized(config, build, train, saved, say)
+    agreement.require_same(settings.run_identity(config, run_.curriculum, train))
+    for phase, use in run_.curriculum.use():
+        say(
+            f"epochs from {phase.first_epoch}, {phase.images_per_identity} images per identity: {use.sentence()}"
+        )
+    with PreemptionWatch() as preemption:
+        retrieval = run_.evaluator(preemption)
+        with memory.explain_out_of_memory(batch_size.KEY, run_.curriculum.batch_size):
+            state = run_.train(retrieval, preemption, continuing=saved is not None)
+        outputs.write(config, workdir, state, retrieval, say)
+
+
+def _sized(config: ConfigDict, build: Callable[[int], "_Run"], train, saved: dict | None, say) -> "_Run":
+    """The run with its batch size decided."""
     backbone, head = settings.modules(config)
-    size = batch_size.resolve(config, backbone, head, train, saved, say)
-    curriculum = Curriculum(
+    size = batch_size.resolve(config, backbone, head, train, saved)
+    if config.data.batch_size != "auto" or saved is not None:
+        return build(size)
+    multiple = settings.batch_multiple(config)
+    return batch_size.fit(size, multiple, build, lambda run_: run_.programs.bytes_per_device(), say)
+
+
+def _curriculum(config: ConfigDict, train, size: int) -> Curriculum:
+    return Curriculum(
         train.columns["identity"],
         batch_size=size,
         epochs=config.train.epochs,
@@ -48,22 +72,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
         seed=config.seed,
         steps=config.train.steps,
     )
-    method = _method(config, backbone, head, curriculum, say)
-    for phase, use in curriculum.use():
-        say(
-            f"epochs from {phase.first_epoch}, {phase.images_per_identity} images per identity: {use.sentence()}"
-        )
-
-    with PreemptionWatch() as preemption:
-        run_ = _Run(config, workdir, mesh, method, curriculum, train, evaluation, preemption, say)
-        state = run_.train(continuing=saved is not None)
-        outputs.write(config, workdir, state, run_.retrieval, say)
 
 
-def _method(config: ConfigDict, backbone, head, curriculum: Curriculum, say) -> Distill:
+def _method(config: ConfigDict, curriculum: Curriculum, say) -> Distill:
+    backbone, head = settings.modules(config)
     first = curriculum.phases[0]
     total, o = curriculum.total_steps, config.optimizer
-    if o.schedule == "official":
+    if o.schedule == "official" and not config.train.steps:
         total = config.train.epochs * first.epoch_length
     warmup = round(o.warmup_epochs * first.epoch_length)
     if warmup >= total:
@@ -92,49 +107,62 @@ def _method(config: ConfigDict, backbone, head, curriculum: Curriculum, say) -> 
 
 
 class _Run:
-    """The pieces of one run, wired."""
+    """The pieces of one run of a given batch size, wired."""
 
-    def __init__(self, config, workdir, mesh, method, curriculum, train, evaluation, preemption, say):
-        self.config, self.workdir, self.mesh, self.method = config, workdir, mesh, method
-        self.curriculum, self.records, self.preemption, self.say = curriculum, train, preemption, say
+    def __init__(self, config, workdir, mesh, train, evaluation, say, size: int):
+        self.config, self.workdir, self.mesh = config, workdir, mesh
+        self.records, self.evaluation, self.say = train, evaluation, say
         self.canvas = loader.canvas_of(train)
-        self.retrieval = evaluation and retrieval.Retrieval(
-            evaluation, config, mesh, functools.partial(method.backbone.apply, train=False), preemption
-        )
-        self.augment = settings.crop_policy(config)
-        self.rows = meshes.batch_sharding(mesh)
+        self.curriculum = _curriculum(config, train, size)
+        self.method = _method(config, self.curriculum, say)
+        self.programs = StepPrograms(config, mesh, self.method, self.curriculum, self.canvas)
 
-    def train(self, continuing: bool) -> TrainState:
+    def evaluator(self, preemption: PreemptionWatch) -> Retrieval | None:
+        """The evaluation on query and gallery, None without such data."""
+        if self.evaluation is None:
+            return None
+        apply = functools.partial(self.method.backbone.apply, train=False)
+        return Retrieval(self.evaluation, self.config, self.mesh, apply, preemption)
+
+    def train(
+        self, retrieval: Retrieval | None, preemption: PreemptionWatch, *, continuing: bool
+    ) -> TrainState:
+        """Starts or restores the state and trains to the end."""
         config = self.config
-        init = functools.partial(self.method.init, input_size=tuple(config.crops.global_size))
-        key = key_for(config.seed, "init")
-        shapes = jax.eval_shape(init, key)
-        layout = meshes.shardings(self.mesh, shapes, config.mesh.rules)
         with checkpoint.Checkpoints(
             self.workdir,
             settings.run_identity(config, self.curriculum, self.records),
             every_steps=config.checkpoint.every_steps,
             every_minutes=config.checkpoint.every_minutes,
             keep=config.checkpoint.keep,
+            clock_steps=config.log.every_steps,
         ) as checkpoints:
-            if continuing:
-                like = jax.tree.map(
-                    lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d), shapes, layout
-                )
-                state = checkpoints.restore(like)
-                self.say(f"going on from step {int(state.step)} of {self.workdir}")
-            else:
-                checkpoints.check_room(shapes)
-                # Parameters are born on the devices where they live.
-                state = jax.jit(init, out_shardings=layout)(key)
-                if weights := config.model.weights:
-                    backbone = initial_weights.read(weights, config.model.name)
-                    state = initial_weights.put(state, layout, backbone)
-                    self.say(f"student and teacher begin with the backbone of {weights}")
-            return self._loop(state, layout, checkpoints, continuing)
+            state = self._restored(checkpoints) if continuing else self._fresh(checkpoints)
+            return self._loop(state, checkpoints, retrieval, preemption, continuing)
+
+    def _restored(self, checkpoints: checkpoint.Checkpoints) -> TrainState:
+        like = jax.tree.map(
+            lambda s, d: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=d),
+            self.programs.shapes,
+            self.programs.layout,
+        )
+        state = checkpoints.restore(like)
+        self.say(f"going on from step {int(state.step)} of {self.workdir}")
+        return state
+
+    def _fresh(self, checkpoints: checkpoint.Checkpoints) -> TrainState:
+        checkpoints.check_room(self.programs.shapes)
+        # Parameters are born on the devices where they live.
+        init = jax.jit(self.programs.init, out_shardings=self.programs.layout)
+        state = init(key_for(self.config.seed, "init"))
+        if weights := self.config.model.weights:
+            backbone = initial_weights.read(weights, self.config.model.name)
+            state = initial_weights.put(state, self.programs.layout, backbone)
+            self.say(f"student and teacher begin with the backbone of {weights}")
+        return state
 
     def _loop(
-        self, state: TrainState, layout, checkpoints: checkpoint.Checkpoints, continuing: bool
+        self, state: TrainState, checkpoints: checkpoint.Checkpoints, retrieval, preemption, continuing: bool
     ) -> TrainState:
         config, first_step = self.config, int(state.step)
         chief = jax.process_index() == 0
@@ -143,12 +171,13 @@ class _Run:
             # Without a checkpoint, rows are of a run that is lost, if not of another model.
             kept_up_to = first_step if continuing else -1
             log = MetricsLog(self.workdir, kept_up_to, tensorboard=config.log.tensorboard)
-        chunks = loader.BatchChunks(
-            self.records, self.curriculum, self.canvas, jax.process_index(), jax.process_count()
-        )
-        evaluation_steps = settings.evaluation_steps(config, self.curriculum) if self.retrieval else {}
+        evaluation_steps = settings.evaluation_steps(config, self.curriculum) if retrieval else {}
         logged = self._evaluated_steps() if continuing else set()
+        batches = feed.place_ahead(self._batches(first_step), self.programs.place)
         try:
+            if retrieval:
+                # Before the training: what could fail for lack of memory or time fails now.
+                retrieval.baseline_figures(self.workdir)
             return loop.run(
                 state,
                 first_step,
@@ -159,76 +188,37 @@ class _Run:
                     evaluate_at=evaluation_steps.__contains__,
                     max_skipped=config.train.max_skipped,
                 ),
-                step_function=self._step_function(layout),
-                batches=loader.training_batches(
-                    chunks, first_step, threads=config.data.threads, workers=config.data.workers
-                ),
-                evaluate=lambda state, step: self._evaluate(state, step, log),
+                step_function=self.programs.step,
+                batches=batches,
+                evaluate=lambda state, step: self._evaluate(retrieval, state, step, log),
                 evaluated=logged.__contains__,
                 checkpoints=checkpoints,
                 log=log,
-                preemption=self.preemption,
+                preemption=preemption,
                 show_progress=chief,
             )
         finally:
+            batches.close()
             log.close()
+
+    def _batches(self, first_step: int) -> Iterator[dict[str, np.ndarray]]:
+        chunks = loader.BatchChunks(
+            self.records, self.curriculum, self.canvas, jax.process_index(), jax.process_count()
+        )
+        data = self.config.data
+        return loader.training_batches(chunks, first_step, threads=data.threads, workers=data.workers)
 
     def _evaluated_steps(self) -> set[int]:
         """Of the first process, which wrote the rows: what one evaluates, all must."""
         steps = [row["step"] for row in read_rows(self.workdir) if "mAP" in row]
-        last = np.asarray(max(steps, default=-1))
-        return {int(multihost_utils.broadcast_one_to_all(last))}
+        return {agreement.from_first_process(max(steps, default=-1))}
 
-    def _step_function(self, layout) -> loop.StepFunction:
-        """Augmentation and update as two programs: the first serves all phases, the second is one per phase."""
-        one = meshes.replicated(self.mesh)
-        dtype = settings.compute_dtype(self.config)
-        # Made by a program: device_put does not take keys to the devices of other processes.
-        key, drop_path_key = (
-            jax.jit(functools.partial(key_for, self.config.seed, purpose), out_shardings=one)()
-            for purpose in ("augment", "drop_path")
-        )
-
-        @functools.partial(jax.jit, out_shardings=(self.rows, one))
-        def views(step, images, sizes, records):
-            crops = multi_crop(jax.random.fold_in(key, step), images, sizes, policy=self.augment, dtype=dtype)
-            return {"global": crops[0], "local": crops[1]}, _checksum(records)
-
-        @functools.cache
-        def update(phase):
-            official = self.config.optimizer.schedule == "official"
-            offset = phase.first_epoch * phase.epoch_length - phase.first_step if official else 0
-            return jax.jit(
-                functools.partial(
-                    self.method.step, images_per_identity=phase.images_per_identity, schedule_offset=offset
-                ),
-                in_shardings=(layout, self.rows, one),
-                out_shardings=(layout, one),
-                donate_argnums=0,
-            )
-
-        self.compiled_updates = update
-
-        def step_function(step, state, batch):
-            placed = meshes.put_batch({k: batch[k] for k in ("image", "size", "record")}, self.rows)
-            crops, order = views(state.step, placed["image"], placed["size"], placed["record"])
-            state, metrics = update(self.curriculum.phase(step))(state, crops, drop_path_key)
-            return state, metrics | {"data_order": order}
-
-        return step_function
-
-    def _evaluate(self, state: TrainState, step: int, log) -> None:
+    def _evaluate(self, retrieval: Retrieval, state: TrainState, step: int, log) -> None:
         network = state.teacher
         variables = {
             "params": network.params["backbone"],
             "batch_stats": network.batch_stats["backbone"],
         }
-        figures = self.retrieval.figures(variables)
+        figures = retrieval.figures(variables, step)
         log.write(step, figures)
         self.say(f"step {step}: " + ", ".join(f"{name} {figures[name]:.3f}" for name in ("mAP", "rank1")))
-
-
-def _checksum(records: jax.Array) -> jax.Array:
-    """A number that changes when the batch holds other records, or the same ones in another order: uint32."""
-    odd = 2 * jnp.arange(records.shape[0], dtype=jnp.uint32) + 1
-    return jnp.sum((records.astype(jnp.uint32) + 1) * odd * jnp.uint32(2654435761), dtype=jnp.uint32)

@@ -1,5 +1,6 @@
 """Checkpoints of a run: asynchronous, atomic, the last few kept, with what they belong to beside them."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -7,17 +8,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
+from cion_jax.core import agreement
 from cion_jax.core.errors import UserError
 from cion_jax.train.memory import tree_bytes
 from cion_jax.train.quiet import quiet_orbax
 
 FOLDER = "checkpoints"
 CHECKSUM = "checksum of the state"
-CLOCK_STEPS = 16  # processes agree on the time this often: each agreement waits for all steps before it
 
 
 class Checkpoints:
@@ -30,15 +29,24 @@ class Checkpoints:
       every_steps: interval in steps; 0: none.
       every_minutes: interval in minutes; 0: none.
       keep: how many stay.
+      clock_steps: several processes agree on the time at multiples of this. An agreement waits for all steps before
+        it, so give the interval of the log's rows, which wait as well.
     """
 
     def __init__(
-        self, workdir: Path, identity: dict[str, Any], *, every_steps: int, every_minutes: float, keep: int
+        self,
+        workdir: Path,
+        identity: dict[str, Any],
+        *,
+        every_steps: int,
+        every_minutes: float,
+        keep: int,
+        clock_steps: int = 1,
     ):
         self.folder = Path(workdir).resolve() / FOLDER
         self._identity = identity
         self._every_steps, self._every_seconds = every_steps, 60.0 * every_minutes
-        self._last_saved = time.monotonic()
+        self._last_saved, self._clock_steps = time.monotonic(), clock_steps
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -83,10 +91,8 @@ class Checkpoints:
         by_step = bool(self._every_steps) and step % self._every_steps == 0
         by_time = bool(self._every_seconds) and time.monotonic() - self._last_saved >= self._every_seconds
         if self._every_seconds and jax.process_count() > 1:
-            # Every process takes part, or none does: this must not depend on a clock of its own.
-            by_time = step % CLOCK_STEPS == 0 and bool(
-                multihost_utils.broadcast_one_to_all(np.asarray(by_time))
-            )
+            # Every process saves, or none does: the first one's clock decides.
+            by_time = step % self._clock_steps == 0 and agreement.from_first_process(by_time)
         return by_step or by_time
 
     def save(self, step: int, state: Any) -> None:
@@ -112,21 +118,25 @@ class Checkpoints:
             raise _cannot_write(self.folder, error) from error
 
     def check_room(self, state: Any) -> None:
-        """Looks before a long run, and before each save, whether a checkpoint fits on the disk.
+        """Checks before a long run, and before each save, that a checkpoint fits on the disk. Collective.
 
         Args:
           state: arrays or ShapeDtypeStructs.
 
         Raises:
-          UserError: it does not.
+          UserError: it does not, on this process's disk or on another's.
         """
-        needed, free = tree_bytes(state), shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise UserError(
-                f"the disk of {self.folder} is full: a checkpoint takes {needed / 2**20:,.0f} MiB, "
-                f"{free / 2**20:,.0f} MiB are free. Make room or give another --workdir; the same command goes on "
-                "from the last whole checkpoint"
-            )
+
+        def check() -> None:
+            needed, free = tree_bytes(state), shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise UserError(
+                    f"the disk of {self.folder} is full: a checkpoint takes {needed / 2**20:,.0f} MiB, "
+                    f"{free / 2**20:,.0f} MiB are free. Make room or give another --workdir; the same command goes "
+                    "on from the last whole checkpoint"
+                )
+
+        agreement.together(check)
 
     def wait(self) -> None:
         """Blocks until what was saved is on disk.
@@ -174,15 +184,28 @@ def _hash(array: jax.Array) -> jax.Array:
 
 
 def saved_identity(workdir: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a work directory says of itself, None without a checkpoint."""
-    folder = Path(workdir).resolve() / FOLDER
-    if not folder.is_dir():
+    """The identity in the newest checkpoint of a work directory, None without a checkpoint. Collective.
+
+    The first process reads, and all get what it found. A process that starts late would otherwise see a folder that
+    the first one has made since, and the two would go different ways.
+
+    Raises:
+      UserError: the checkpoint cannot be read.
+    """
+    return agreement.from_first_process(
+        agreement.together(lambda: _read_identity(Path(workdir).resolve() / FOLDER))
+    )
+
+
+def _read_identity(folder: Path) -> dict[str, Any] | None:
+    steps = ocp.utils.checkpoint_steps(folder) if folder.is_dir() and jax.process_index() == 0 else []
+    if not steps:
         return None
-    with ocp.CheckpointManager(folder, item_names=("state", "identity")) as manager:
-        step = manager.latest_step()
-        if step is None:
-            return None
-        return _read(manager, folder / str(step), "identity", ocp.args.JsonRestore())
+    newest = folder / str(max(steps))
+    try:
+        return json.loads((newest / "identity" / "metadata").read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(newest, _first_line(error)) from error
 
 
 def _read(manager: ocp.CheckpointManager, folder: Path, item: str, how: Any) -> Any:

@@ -91,14 +91,15 @@ def run(
                 evaluate(state, step)
             for step in range(first_step + 1, plan.total_steps + 1):
                 state, metrics = step_function(step - 1, state, next(batches))
-                in_flight.append(metrics["loss"])
+                in_flight.append(metrics["skipped_in_row"])
                 if len(in_flight) > STEPS_AHEAD:
-                    jax.block_until_ready(in_flight.popleft())
+                    # Waits for that step; its count is ready with it.
+                    _stop_if_stuck(int(in_flight.popleft()), step - STEPS_AHEAD, plan.max_skipped)
                 note = ""
                 if step % plan.log_every == 0 or step == plan.total_steps:
                     figures = _to_host(metrics)
                     log.write(step, figures)
-                    _stop_if_stuck(figures, step, plan.max_skipped)
+                    _stop_if_stuck(int(figures["skipped_in_row"]), step, plan.max_skipped)
                     note = f"loss {figures['loss']:.4f}"
                 progress.advance(1, note)
                 if plan.evaluate_at(step):
@@ -150,9 +151,9 @@ def _to_host(metrics: dict[str, jax.Array]) -> dict[str, float]:
     }
 
 
-def _stop_if_stuck(figures: dict[str, float], step: int, limit: int) -> None:
-    if figures["skipped_in_row"] >= limit:
+def _stop_if_stuck(skipped_in_row: int, step: int, limit: int) -> None:
+    if skipped_in_row >= limit:
         raise UserError(
-            f"{int(figures['skipped_in_row'])} updates in a row up to step {step} were not finite and were left out. "
+            f"{skipped_in_row} updates in a row up to step {step} were not finite and were left out. "
             "Lower --config.optimizer.lr or train with --config.model.dtype=float32; the last checkpoint is sound"
         )

@@ -1,6 +1,7 @@
-"""How large a batch fits: what the backward pass keeps, found by tracing alone."""
+"""How large a batch fits: what the backward pass keeps, found by tracing alone; and what to do when it does not."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -63,3 +64,30 @@ def largest_batch(bytes_at: Callable[[int], int], budget: float, *, multiple: in
     slope = max((two - one) / multiple, 1.0)
     fitting = multiple + (budget - one) / slope
     return max(int(min(fitting, limit) // multiple), 1) * multiple
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the compiler ran out of memory."""
+    return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(key: str, size: int) -> Iterator[None]:
+    """Turns a device's lack of memory into one sentence.
+
+    Args:
+      key: the config key that lowers the need.
+      size: its value in this run.
+
+    Raises:
+      UserError: the block ran out of device memory; all other errors pass.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"the device ran out of memory with {key}={size}: give a smaller --config.{key}=N, or for training "
+            "--config.model.remat=True or a larger --config.train.accumulate; see docs/scaling.md"
+        ) from error

@@ -1,7 +1,7 @@
 """`cion_jax.main` with hooks for tests, by environment variables.
 
 CION_TEST_SIGTERM_IN_EVALUATION=N: the process sends itself SIGTERM before batch N of its evaluations (from 0).
-CION_TEST_COMPILATIONS=FILE: how often the update was compiled, by phase, goes to FILE (.json), from the first process.
+CION_TEST_COMPILATIONS=FILE: the images per identity of every compilation of the update go to FILE (.json).
 CION_TEST_FEATURES=FILE: features of the first evaluation go to FILE (.npz), from the first process.
 """
 
@@ -47,18 +47,23 @@ def _keep_first_features(file: Path) -> None:
 
 
 def _count_compilations(file: Path) -> None:
-    loop = _Run._loop
+    compile_, counted = jax.stages.Lowered.compile, []
 
-    def counting(self, *arguments):
-        state = loop(self, *arguments)
-        programs = self.compiled_updates
-        # What no step asked for is made here and has no compilation.
-        counts = [programs(phase)._cache_size() for phase in self.curriculum.phases]
+    def counting(self, *arguments, **options):
+        counted.append(self)
+        return compile_(self, *arguments, **options)
+
+    train = _Run.train
+
+    def reporting(self, *arguments, **options):
+        state = train(self, *arguments, **options)
         if jax.process_index() == 0:
-            file.write_text(json.dumps({"by phase": counts, "programs": programs.cache_info().currsize}))
+            phases = [images_per_identity for images_per_identity, _ in self.programs.compiled]
+            file.write_text(json.dumps({"images per identity": phases, "compilations": len(counted)}))
         return state
 
-    _Run._loop = counting
+    jax.stages.Lowered.compile = counting
+    _Run.train = reporting
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def _run_straight(workdir: Path, data: Path, devices: int, processes: int) -> No
 
 
 def compilations(workdir: Path) -> dict:
-    """Of a straight run: how often the update was compiled "by phase", and the number of "programs"."""
+    """Of a straight run: the number of "compilations" of the update, and "images per identity" of each."""
     return json.loads(Path(f"{workdir}.json").read_text())
 
 

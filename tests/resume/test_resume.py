@@ -29,7 +29,7 @@ def test_a_straight_run_has_a_row_for_every_step_and_evaluation(base):
 
 def test_the_update_compiles_exactly_once_per_phase(base):
     found = launch.compilations(launch.straight(base, devices=1))
-    assert found == {"by phase": [1, 1], "programs": 2}, (
+    assert found == {"images per identity": [2, 4], "compilations": 2}, (
         f"compilations of the update over two phases of several steps each: {found}; one per phase is promised"
     )
 

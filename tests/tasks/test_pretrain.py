@@ -16,7 +16,7 @@ from cion_jax import zoo
 from cion_jax.core import mesh as meshes
 from cion_jax.data.importers import synthetic
 from cion_jax.methods.distill import Distill
-from cion_jax.tasks import pretrain, settings
+from cion_jax.tasks import pretrain, programs, settings
 from cion_jax.zoo import registry
 from tests.resume import tiny_config
 
@@ -64,21 +64,21 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         for place, name in ((registry, "_SPECS"), (registry, "MODELS"), (zoo, "MODELS"), (sys, "path")):
             monkeypatch.setattr(place, name, type(getattr(place, name))(getattr(place, name)))
-        make_mesh, rows, init = meshes.make_mesh, synthetic.rows, pretrain._Run.__init__
+        make_mesh, rows, train = meshes.make_mesh, synthetic.rows, pretrain._Run.train
         real_step = Distill.step
         monkeypatch.setattr(meshes, "make_mesh", lambda fsdp: make_mesh(fsdp, jax.devices()[:1]))
         # Started processes cost more than these few pictures.
         monkeypatch.setattr(synthetic, "rows", lambda spec, workers, **kw: rows(spec, workers=0, **kw))
         monkeypatch.setattr(pretrain.outputs.Speaker, "__call__", lambda self, line: said.append(line))
 
-        def remembered(self, *arguments):
-            init(self, *arguments)
+        def remembered(self, *arguments, **options):
             # Asked for later, when the stand-ins are still in place.
             self.real_step = functools.partial(real_step, self.method)
             self.real_init = functools.partial(real_init, self.method)
             runs.append(self)
+            return train(self, *arguments, **options)
 
-        monkeypatch.setattr(pretrain._Run, "__init__", remembered)
+        monkeypatch.setattr(pretrain._Run, "train", remembered)
         config = tiny_config.get_config()
         config.data.cache_dir = str(folder / "cache")
         config.synthetic.identities, config.synthetic.eval_identities = PEOPLE, 2
@@ -90,7 +90,7 @@ def finished(tmp_path_factory):
         monkeypatch.setattr(Distill, "step", stand_in)
         real_init = Distill.init
         monkeypatch.setattr(Distill, "init", plain_weights(real_init))
-        monkeypatch.setattr(pretrain, "multi_crop", plain_crops)
+        monkeypatch.setattr(programs, "multi_crop", plain_crops)
         # This process has eight devices, the run has one.
         monkeypatch.setattr(settings, "batch_multiple", lambda config: 4)
         (folder / "run").mkdir()
@@ -105,12 +105,9 @@ def rows_of(folder):
 
 def test_every_phase_has_one_program(finished):
     run, folder, _ = finished
-    phases, programs = run.curriculum.phases, run.compiled_updates
+    phases = run.curriculum.phases
     assert [(p.images_per_identity, p.first_step, p.last_step) for p in phases] == [(2, 0, 5), (4, 5, STEPS)]
-    assert [programs(phase)._cache_size() for phase in phases] == [1, 1], (
-        "compilations of the update by phase"
-    )
-    assert programs.cache_info().currsize == 2
+    assert [n for n, _ in run.programs.compiled] == [2, 4], "one compilation of the update per phase"
     assert [row["n"] for row in rows_of(folder) if "n" in row] == [2.0] * 5 + [4.0] * 3
 
 

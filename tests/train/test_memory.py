@@ -86,3 +86,18 @@ def test_an_accelerator_lends_most_of_its_memory_and_every_device_counts(monkeyp
 
     monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
     assert memory.device_budget() == (850.0, jax.device_count())
+
+
+def test_a_device_out_of_memory_is_one_sentence_with_the_key():
+    with (
+        pytest.raises(
+            UserError, match=r"with data\.batch_size=960: give a smaller --config\.data\.batch_size=N"
+        ),
+        memory.explain_out_of_memory("data.batch_size", 960),
+    ):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes")
+
+
+def test_other_errors_of_a_device_pass():
+    with pytest.raises(jax.errors.JaxRuntimeError), memory.explain_out_of_memory("data.batch_size", 960):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
