@@ -74,15 +74,21 @@ def collect_rows(
     """
     quiet = io.StringIO() if jax.process_index() else None
     with Progress(label, total, stream=quiet) as progress:
-        counted = _count_rows(parts, progress, processes)
+        counted = _count_rows(parts, progress, processes, total)
         return _gather(counted, total) if processes > 1 else _fill(counted, total)
 
 
-def _count_rows(parts, progress: Progress, processes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _count_rows(
+    parts, progress: Progress, processes: int, total: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    done = 0
     for values, valid in parts:
         valid = np.asarray(valid, bool)
         yield values, valid
-        progress.advance(int(valid.sum()) * processes)
+        # The last batch's padding may be another process's: never more than there are.
+        count = min(int(valid.sum()) * processes, total - done)
+        progress.advance(count)
+        done += count
 
 
 def _fill(parts: Iterable[tuple[np.ndarray, np.ndarray]], total: int) -> np.ndarray:
