@@ -10,9 +10,14 @@ from cion_jax.train.state import TrainState
 
 
 def all_finite(tree: Any) -> jax.Array:
-    """Whether every entry of every array in the tree is finite, a bool scalar."""
+    """Whether every entry of every array in the tree is finite, a bool scalar.
+
+    The least of the sorted answers, not their conjunction: XLA repeats a conjunction in every selection that uses it,
+    but never a sort. ResNet-18's step without a branch compiles in 24 s so, in 39 s with `jnp.all` (a barrier changed
+    nothing).
+    """
     checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(checks)) if checks else jnp.bool_(True)
+    return jnp.sort(jnp.stack(checks).astype(jnp.int32))[0] > 0 if checks else jnp.bool_(True)
 
 
 def guarded(
@@ -24,7 +29,7 @@ def guarded(
 
     A CPU takes a branch, an accelerator selects array by array. On a GPU a branch waits for the host: the call of the
     step would return only when its forward and backward passes are done, and the next batch would be loaded after
-    them instead of beside them. On a CPU the selections take long to compile (GhostNet's step: 95 s instead of 8).
+    them instead of beside them. On a CPU the selections take more memory (ResNet-18's step: 158 MiB instead of 97).
     """
     updated = jax.lax.platform_dependent(
         finite, state, arguments, cpu=_branch(update), default=_select(update)
@@ -45,8 +50,6 @@ def _branch(update: Callable[..., TrainState]) -> Callable[..., TrainState]:
 
 def _select(update: Callable[..., TrainState]) -> Callable[..., TrainState]:
     def guarded_update(finite: jax.Array, state: TrainState, arguments: tuple) -> TrainState:
-        # The barrier keeps the compiler from copying the test of all gradients into every selection.
-        finite = jax.lax.optimization_barrier(finite)
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old), update(state, *arguments), state)
 
     return guarded_update
