@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.sampler import EpochUse, IdentitySampler
+from cion_jax.data.sampler import FILL, EpochUse, IdentitySampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Curriculum:
       stages: (first epoch, images per identity) pairs in order, the first from epoch 0.
       seed: seed of the data order.
       steps: length of the run; 0 means that `epochs` decides. Longer than `epochs`, it goes on in the last phase.
+      incomplete_groups: "fill" or "drop", see sampler.py.
 
     Raises:
       UserError: stages out of order, a batch that does not hold whole identities, or too few identities.
@@ -49,10 +50,13 @@ class Curriculum:
         stages: Sequence[tuple[int, int]],
         seed: int,
         steps: int = 0,
+        incomplete_groups: str = FILL,
     ):
         self.batch_size, self._seed = batch_size, seed
         stages = _checked(stages, epochs, batch_size)
-        self._samplers = {n: IdentitySampler(identities, batch_size // n, n) for n in {n for _, n in stages}}
+        self._samplers = {
+            n: IdentitySampler(identities, batch_size // n, n, incomplete_groups) for _, n in stages
+        }
         self.phases = self._phases(stages, epochs, steps)
         self.total_steps = self.phases[-1].last_step
         self._plan = functools.lru_cache(maxsize=2)(self._plan_epoch)

@@ -38,6 +38,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)")
     train, evaluation = sources.open_data(config, say)
     saved = checkpoint.saved_identity(workdir)
+    settings.check_group_rule(config, saved)
     backbone, head = settings.modules(config)
     size = batch_size.resolve(config, backbone, head, train, saved, say)
     curriculum = Curriculum(
@@ -47,6 +48,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         stages=config.train.curriculum,
         seed=config.seed,
         steps=config.train.steps,
+        incomplete_groups=config.data.incomplete_groups,
     )
     method = _method(config, backbone, head, curriculum, say)
     for phase, use in curriculum.use():
