@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
         "auto", field_type=object
     )  # images over all devices; auto: what memory holds
     c.data.batch_limit = 960  # auto goes no higher: the paper's batch, for which its learning rate is known
-    c.data.incomplete_groups = "fill"  # fill: each epoch uses every image, drawing some again; drop: not all
+    c.data.incomplete_groups = "fill"  # fill: every image in each epoch, some twice; drop: some are left out
     c.data.on_bad_image = "skip"  # skip (listed in skipped.csv) or error
     c.data.cache_dir = ""  # where folders are prepared to; empty: the user's cache, ~/.cache/cion_jax
     c.data.workers = 0  # loader processes; 0: threads of this process, which give up to about 10,000 images/s

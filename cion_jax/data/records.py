@@ -30,9 +30,9 @@ class RecordSet:
     `rs.columns` are the numbers of all records without reading any.
     """
 
-    def __init__(self, directory: Path, split: str, shards: Sequence[Shard]):
+    def __init__(self, directory: Path, split: str, shards: Sequence[Shard], threads: int = 0):
         self.directory, self.split = Path(directory), split
-        self._shards = ShardReader(shards)
+        self._shards = ShardReader(shards, threads)
         self._start_lazy_parts()
 
     def __len__(self) -> int:
@@ -129,8 +129,13 @@ def splits(directory: Path) -> dict[str, int]:
     }
 
 
-def open_split(directory: Path, split: str) -> RecordSet:
+def open_split(directory: Path, split: str, threads: int = 0) -> RecordSet:
     """Opens one split of a prepared data set, after a check that its files have their full size.
+
+    Args:
+      directory: the data set.
+      split: "train", "query" or "gallery".
+      threads: threads that will read records at the same time; 0: one per core.
 
     Raises:
       UserError: no such folder, split or file, or a file of another size than was written.
@@ -153,7 +158,7 @@ def open_split(directory: Path, split: str) -> RecordSet:
                 f"{shard.file} has {size:,} bytes where {expected:,} were written: it is cut short or "
                 "changed. Copy the data set again, or delete its folder and prepare it anew."
             )
-    return RecordSet(directory, split, layout[split])
+    return RecordSet(directory, split, layout[split], threads)
 
 
 def _written_sizes(directory: Path) -> dict[str, int]:
