@@ -9,6 +9,9 @@ machine. Compare within a run.
 The plan is taken for 3.9 million records of 247,000 identities, each figure in a process of its own, whose peak
 memory it is. Beside it: the same plan as Python loops (shuffle each identity, draw P identities, pop a group from
 each), on a set smaller by a factor and scaled linearly, which flatters it: its list removals grow faster.
+
+The start of an epoch is the time until `--plan-threads` threads, as many decode, all have their rows of its first
+batches; for the first epoch of a run, and for the second, which begins `--pause` seconds later.
 """
 
 import argparse
@@ -20,6 +23,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -240,6 +244,27 @@ def plan_rates(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def epoch_start_rates(options: argparse.Namespace) -> list[dict[str, Any]]:
+    figures = in_fresh_process(
+        "epoch_start",
+        records=options.records,
+        people=options.people,
+        batch=options.plan_batch,
+        threads=options.plan_threads,
+        pause=options.pause,
+    )
+    return [
+        {
+            "epoch": name,
+            "seconds": figures[f"{name}_seconds"],
+            "plans made": figures[f"{name}_plans"],
+            "peak MB": figures[f"{name}_peak_mb"],
+            "of it before": figures["peak_mb_before"],
+        }
+        for name in ("first", "second")
+    ]
+
+
 def loop_seconds(options: argparse.Namespace, images_per_identity: int) -> float:
     """Seconds of `loop_plan` on a set smaller by `loop_scale`, times that factor."""
     scale = options.loop_scale
@@ -248,6 +273,51 @@ def loop_seconds(options: argparse.Namespace, images_per_identity: int) -> float
     start = time.perf_counter()
     loop_plan(labels, people_per_batch, images_per_identity)
     return (time.perf_counter() - start) * scale
+
+
+def epoch_start(records: int, people: int, batch: int, threads: int, pause: float) -> dict[str, Any]:
+    """Seconds until all of `threads` threads have rows of the first batches of an epoch, plans made, peak memory.
+
+    Run it in a process of its own. "first" and "second" epoch of a run; `pause`: seconds between them.
+    """
+    from cion_jax.data.curriculum import Curriculum
+    from cion_jax.data.sampler import IdentitySampler
+
+    planned: list[int] = []
+    make_plan = IdentitySampler.epoch
+
+    def counted(self, seed: int, epoch: int) -> np.ndarray:
+        planned.append(epoch)
+        return make_plan(self, seed, epoch)
+
+    IdentitySampler.epoch = counted
+    stages = ((0, PHASES[0]),)
+    curriculum = Curriculum(identities(records, people), batch_size=batch, epochs=4, stages=stages, seed=0)
+    result: dict[str, Any] = {"peak_mb_before": report.peak_megabytes()}
+    for epoch, name in enumerate(("first", "second")):
+        first_step = epoch * curriculum.phases[0].epoch_length
+        result[f"{name}_seconds"] = _together(curriculum.rows, first_step, threads)
+        result[f"{name}_peak_mb"] = report.peak_megabytes()
+        time.sleep(pause)
+    return result | {"first_plans": planned.count(0), "second_plans": planned.count(1)}
+
+
+def _together(rows: Callable[[int], np.ndarray], first_step: int, threads: int) -> float:
+    """Seconds until every one of the threads has rows; they begin at once."""
+    barrier = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        barrier.wait()
+        rows(first_step)
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    start = time.perf_counter()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - start
 
 
 # --- the first batch ---
@@ -308,8 +378,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "identities": options.people,
         "batch": options.plan_batch,
         "loops_scaled_by": options.loop_scale,
+        "threads": options.plan_threads,
+        "pause": options.pause,
     }
     result["plan"] = plan_rates(options) if options.plan else []
+    result["epoch_start"] = epoch_start_rates(options) if options.plan else []
     return result
 
 
@@ -345,6 +418,10 @@ def show(result: dict[str, Any]) -> None:
         f"(loops: 1/{of['loops_scaled_by']} of it, scaled)",
         rows,
     )
+    report.show_table(
+        f"Start of an epoch of the same records, {of['threads']} threads, {of['pause']} s between the epochs",
+        result["epoch_start"],
+    )
     first = result["first_batch_seconds"]
     report.show_table(
         f"From a fresh process to batch {result['batch']}",
@@ -367,6 +444,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--records", type=int, default=3_898_086, help="records of the planned epoch")
     add("--people", type=int, default=246_904, help="identities of the planned epoch")
     add("--plan-batch", type=int, default=960)
+    add("--plan-threads", type=int, default=8, help="threads that wait for the plan of an epoch")
+    add("--pause", type=float, default=30.0, help="seconds between the first and the second epoch")
     add("--loop-scale", type=int, default=50, help="the Python loops plan one part in so many")
     add("--quick", action="store_true", help="tiny sizes: a test that it runs, not a measurement")
     add("--json", type=Path, help="file for the figures")
@@ -374,6 +453,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.quick:
         options.height, options.width, options.images, options.batch, options.rounds = 64, 32, 64, 16, 1
         options.records, options.people, options.plan_batch, options.loop_scale = 20_000, 1_500, 24, 5
+        options.pause = 0.2
     return options
 
 

@@ -3,14 +3,21 @@
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from cion_jax.core import command_line
 from cion_jax.core.command_line import Command
+from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
 
 TASKS = ("bootstrap", "denoise", "export", "extract", "prepare", "pretrain", "tracklets")
 USER_ERROR_CODE = 2
+NOTICE_SECONDS = 30  # processes of one job start within seconds of each other
+_STILL_WAITING = (
+    "cion_jax: --distributed still waits for the other processes of the cluster. JAX ends this process if they do not "
+    "come within 300 s. Check that all of them run and can reach the first one: see launch/README.md"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +45,7 @@ def _run(command: Command) -> int:
         jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "compiled"))
     if command.distributed:
         _join_cluster()
+    source_commit()  # found now and kept: the checkout may change before the outputs name it
     try:
         command.workdir.mkdir(parents=True, exist_ok=True)
         importlib.import_module(f"cion_jax.tasks.{task}").run(command.config, command.workdir)
@@ -56,10 +64,21 @@ def _run(command: Command) -> int:
 def _join_cluster() -> None:
     import jax
 
+    # After 300 s JAX's runtime aborts the process with a C++ stack trace, so this has to be said before.
+    notice = threading.Timer(NOTICE_SECONDS, print, [_STILL_WAITING], {"file": sys.stderr, "flush": True})
+    notice.daemon = True
+    notice.start()
     try:
         jax.distributed.initialize()
-    except ValueError as error:
-        raise UserError(f"--distributed found no cluster to join ({error}): see launch/README.md") from error
+    except (
+        ValueError,
+        RuntimeError,
+    ) as error:  # JaxRuntimeError, of a timeout for example, is a RuntimeError
+        raise UserError(
+            f"--distributed could not join a cluster ({command_line.sentence(error)}): see launch/README.md"
+        ) from error
+    finally:
+        notice.cancel()
 
 
 if __name__ == "__main__":

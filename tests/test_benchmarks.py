@@ -31,6 +31,10 @@ def test_loader_benchmark(tmp_path):
     assert all(
         row["peak_mb"] > row["peak_mb_before"] / 2 > 0 and row["seconds"] > 0 for row in figures["plan"]
     )
+    assert [(row["epoch"], row["plans made"]) for row in figures["epoch_start"]] == [
+        ("first", 1),
+        ("second", 1),
+    ]
     assert figures["first_batch_seconds"].keys() == {
         "imports",
         "open data set",

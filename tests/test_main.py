@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from cion_jax import main, zoo
+from cion_jax.core import commit
 from cion_jax.core import mesh as meshes
 from cion_jax.methods.distill import Distill
 from cion_jax.tasks import outputs, pretrain
@@ -428,3 +430,54 @@ def test_mistakes_of_the_program_keep_their_traceback(command, monkeypatch, rais
     monkeypatch.setattr(pretrain, "run", run)
     with pytest.raises(type(raised)):
         command()
+
+
+def test_outputs_name_the_commit_that_the_run_began_with(command, monkeypatch):
+    found = iter(["at the start", "at the end"])
+    monkeypatch.setattr(commit, "commit_of", lambda root: next(found))
+    commit.source_commit.cache_clear()
+    named = []
+
+    def run(config, workdir):
+        assert next(found) == "at the end", "the commit is looked for before the task begins"
+        named.append(commit.source_commit())
+
+    monkeypatch.setattr(pretrain, "run", run)
+    assert command()[0] == 0
+    commit.source_commit.cache_clear()
+    assert named == ["at the start"]
+
+
+# Joining a cluster.
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("coordinator_address should be defined."),
+        jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: Barrier timed out."),
+        RuntimeError("jax.distributed.initialize() must be called before any JAX calls"),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_a_message(refused, monkeypatch, raised):
+    def initialize():
+        raise raised
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    holds(refused("--distributed"), "--distributed", str(raised).partition(":")[0], "launch/README.md")
+
+
+def test_a_long_wait_for_the_cluster_is_explained(command, monkeypatch):
+    """JAX's runtime aborts the process when the wait ends, so nothing can be said then."""
+    monkeypatch.setattr(main, "NOTICE_SECONDS", 0.05)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: time.sleep(0.5))
+    monkeypatch.setattr(pretrain, "run", lambda config, workdir: None)
+    code, err = command("--distributed")
+    assert code == 0
+    holds(err, "waits for the other processes", "300 s", "launch/README.md")
+
+
+def test_a_short_wait_for_the_cluster_is_not_mentioned(command, monkeypatch):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: None)
+    monkeypatch.setattr(pretrain, "run", lambda config, workdir: None)
+    assert "waits" not in command("--distributed")[1]

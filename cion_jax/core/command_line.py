@@ -1,7 +1,8 @@
 """From the words of a command to settings: --config=FILE, --config.key=value, --workdir=DIR, --distributed."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,15 +53,14 @@ def parse(argv: Sequence[str], about: str) -> Command:
         print(f"{about}\n{values.get_help()}\nconfigs/base.py explains every setting.")
         raise SystemExit(0)
     path = _settings_file(argv)
-    # Lets files of a configs/ folder import each other wherever the command is run.
-    sys.path.insert(0, str(path.resolve().parent.parent))
-    try:
-        rest = values(list(argv))
-        found = config.value
-    except (AttributeError, KeyError) as error:
-        raise UserError(f"{_unknown_key(error, argv)}\n{_WHERE_KEYS_ARE}") from error
-    except Exception as error:  # settings are code and may raise anything
-        raise UserError(f"{sentence(error)}\n{_WHERE_KEYS_ARE}") from error
+    with _importable(path.resolve().parent.parent):
+        try:
+            rest = values(list(argv))
+            found = config.value
+        except (AttributeError, KeyError) as error:
+            raise UserError(f"{_unknown_key(error, argv)}\n{_WHERE_KEYS_ARE}") from error
+        except Exception as error:  # settings are code and may raise anything
+            raise UserError(f"{sentence(error)}\n{_WHERE_KEYS_ARE}") from error
     if len(rest) > 1:
         raise UserError(f"unknown argument {rest[1]!r}: settings look like --config.data.train=FOLDER")
     return Command(found, Path(workdir.value or Path("runs") / path.stem), distributed.value)
@@ -74,6 +74,21 @@ def sentence(error: BaseException) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     head, carries_one, trace = text.partition("Traceback (most recent call last):")
     return head.strip() + f" {trace.strip().splitlines()[-1]}" if carries_one else text or repr(error)
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets files of a configs/ folder import each other while they load, wherever the command is run.
+
+    Only then: `folder` goes before all others, so that another folder of that name does not win, and a jax.py in it
+    must not be taken for JAX afterwards.
+    """
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # settings are code and may have removed it
+            sys.path.remove(str(folder))
 
 
 def _settings_file(argv: Sequence[str]) -> Path:

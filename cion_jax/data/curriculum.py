@@ -1,13 +1,13 @@
 """From the step to the batch: the phases of images per identity, epochs of each, and the rows of any step."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.sampler import EpochUse, IdentitySampler
+from cion_jax.data.epoch_plans import EpochPlans
+from cion_jax.data.sampler import FILL, EpochUse, IdentitySampler
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Curriculum:
       stages: (first epoch, images per identity) pairs in order, the first from epoch 0.
       seed: seed of the data order.
       steps: length of the run; 0 means that `epochs` decides. Longer than `epochs`, it goes on in the last phase.
+      incomplete_groups: "fill" or "drop", see sampler.py.
 
     Raises:
       UserError: stages out of order, a batch that does not hold whole identities, or too few identities.
@@ -49,20 +50,24 @@ class Curriculum:
         stages: Sequence[tuple[int, int]],
         seed: int,
         steps: int = 0,
+        incomplete_groups: str = FILL,
     ):
         self.batch_size, self._seed = batch_size, seed
         stages = _checked(stages, epochs, batch_size)
-        self._samplers = {n: IdentitySampler(identities, batch_size // n, n) for n in {n for _, n in stages}}
+        self._samplers = {
+            n: IdentitySampler(identities, batch_size // n, n, incomplete_groups) for _, n in stages
+        }
         self.phases = self._phases(stages, epochs, steps)
         self.total_steps = self.phases[-1].last_step
-        self._plan = functools.lru_cache(maxsize=2)(self._plan_epoch)
+        self._plans = EpochPlans(self._make_plan)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key != "_plan"}
+        # Plans, and the lock that guards them, stay: worker processes make their own.
+        return {key: value for key, value in self.__dict__.items() if key != "_plans"}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self._plan = functools.lru_cache(maxsize=2)(self._plan_epoch)
+        self._plans = EpochPlans(self._make_plan)
 
     def phase(self, step: int) -> Phase:
         """The phase that `step` belongs to."""
@@ -74,16 +79,27 @@ class Curriculum:
         return phase.first_epoch + (step - phase.first_step) // phase.epoch_length
 
     def rows(self, step: int) -> np.ndarray:
-        """Record indices of the batch of `step`, int32 [batch_size]; images of an identity stand together."""
+        """Record indices of the batch of `step`, int32 [batch_size]; images of an identity stand together.
+
+        Thread-safe. An epoch is planned when its first rows are asked for, unless it was planned ahead: the next epoch
+        is planned in the background from then on.
+        """
         phase = self.phase(step)
         epoch, position = divmod(step - phase.first_step, phase.epoch_length)
-        return self._plan(phase.images_per_identity, phase.first_epoch + epoch)[position]
+        first_of_next = min(phase.first_step + (epoch + 1) * phase.epoch_length, phase.last_step)
+        following = self._plan_key(first_of_next) if first_of_next < self.total_steps else None
+        return self._plans.get(self._plan_key(step), following)[position]
 
     def use(self) -> list[tuple[Phase, EpochUse]]:
         """What an epoch of each phase draws from the data."""
         return [(phase, self._samplers[phase.images_per_identity].use()) for phase in self.phases]
 
-    def _plan_epoch(self, images_per_identity: int, epoch: int) -> np.ndarray:
+    def _plan_key(self, step: int) -> tuple[int, int]:
+        """Images per identity, and the epoch: what decides the plan that `step` belongs to."""
+        return self.phase(step).images_per_identity, self.epoch(step)
+
+    def _make_plan(self, key: tuple[int, int]) -> np.ndarray:
+        images_per_identity, epoch = key
         return self._samplers[images_per_identity].epoch(self._seed, epoch)
 
     def _phases(self, stages: list[tuple[int, int]], epochs: int, steps: int) -> list[Phase]:

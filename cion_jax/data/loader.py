@@ -5,7 +5,6 @@ reads come in bunches. Chunk c of step s holds rows that follow from (seed, s, c
 step, under any number of workers, and a host reads its own rows only.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ import numpy as np
 from cion_jax.core.errors import UserError
 from cion_jax.data.curriculum import Curriculum
 from cion_jax.data.decode import decode_jpeg
+from cion_jax.data.ordered import available_cores
 
 CHUNK_LIMIT = 32  # rows; past this the gain of reading in bunches is gone and the first batch comes late
 
@@ -49,7 +49,7 @@ class BatchChunks:
         self._records, self._curriculum, self._canvas = records, curriculum, canvas
         self._local = curriculum.batch_size // hosts
         self._first = host * self._local
-        self.chunk = max(c for c in range(1, CHUNK_LIMIT + 1) if self._local % c == 0)
+        self.chunk = _chunk_size(self._local)
         self.chunks_per_batch = self._local // self.chunk
 
     def __len__(self) -> int:
@@ -113,14 +113,10 @@ def training_batches(
       first_step: where to start; what comes does not depend on where earlier iterators started.
       threads: decoding threads per process; 0: one per core.
       workers: worker processes; 0: decode in threads of this process.
-      batches_ahead: batches decoded ahead of use.
+      batches_ahead: batches decoded ahead of use; more where that leaves threads without work.
     """
-    options = grain.ReadOptions(
-        num_threads=threads or _cores(),
-        prefetch_buffer_size=max(batches_ahead * chunks.chunks_per_batch, 1),
-    )
     dataset = grain.MapDataset.source(chunks)[first_step * chunks.chunks_per_batch :]
-    stream = dataset.to_iter_dataset(options).batch(chunks.chunks_per_batch, batch_fn=_join)
+    stream = _stream(dataset, chunks.chunks_per_batch, threads, batches_ahead)
     if workers:
         _parse_absl_flags()
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
@@ -138,30 +134,43 @@ def evaluation_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """All records in order, in batches of one shape; "valid" bool [n] is False on padding rows.
 
-    Process `host` gets its contiguous `batch_size / hosts` rows of every batch.
+    Process `host` gets its contiguous `batch_size / hosts` rows of every batch. `threads`: decoding threads; 0: one per
+    core.
     """
-    local = batch_size // hosts
-    starts = list(range(host * local, len(records.columns["identity"]) + host * local, batch_size))
+    local, total = batch_size // hosts, len(records.columns["identity"])
+    chunk = _chunk_size(local)
+    starts = [
+        start
+        for batch in range(host * local, total + host * local, batch_size)
+        for start in range(batch, batch + local, chunk)
+    ]
 
     def load(start: int) -> dict[str, np.ndarray]:
-        total = len(records.columns["identity"])
-        rows = np.arange(start, start + local)
-        batch = decode_rows(records, np.minimum(rows, total - 1), canvas)
-        return batch | {"valid": rows < total}
+        rows = np.arange(start, start + chunk)
+        decoded = decode_rows(records, np.minimum(rows, total - 1), canvas)
+        return decoded | {"valid": rows < total}
 
-    options = grain.ReadOptions(num_threads=threads or _cores(), prefetch_buffer_size=4)
-    return iter(grain.MapDataset.source(starts).map(load).to_iter_dataset(options))
+    return iter(_stream(grain.MapDataset.source(starts).map(load), local // chunk, threads, batches_ahead=2))
+
+
+def _chunk_size(rows: int) -> int:
+    """The largest number of rows, up to CHUNK_LIMIT, that divides a batch."""
+    return max(size for size in range(1, CHUNK_LIMIT + 1) if rows % size == 0)
+
+
+def _stream(
+    chunks: grain.MapDataset, chunks_per_batch: int, threads: int, batches_ahead: int
+) -> grain.IterDataset:
+    """Batches of decoded chunks, some batches ahead of use, and enough chunks ahead that all threads have work."""
+    threads = threads or available_cores()
+    options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=max(batches_ahead * chunks_per_batch, threads)
+    )
+    return chunks.to_iter_dataset(options).batch(chunks_per_batch, batch_fn=_join)
 
 
 def _join(chunks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def _cores() -> int:
-    """Cores that this process may use: fewer than the machine has under SLURM and in containers."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _parse_absl_flags() -> None:

@@ -1,5 +1,6 @@
 """Work spread over a pool with the results in order and a bounded number of them in memory."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -8,6 +9,13 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def available_cores() -> int:
+    """Cores that this process may use: fewer than the machine has under SLURM and in containers."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,4 +1,7 @@
-"""Prepared data sets: opening a folder of ArrayRecord files with TFDS metadata, and reading its records."""
+"""Prepared data sets: opening a folder of ArrayRecord files with TFDS metadata, and reading its records.
+
+Opening never runs code that a data set's files name or contain.
+"""
 
 import functools
 import json
@@ -11,12 +14,12 @@ import numpy as np
 from cion_jax.core.errors import UserError
 from cion_jax.core.progress import Progress
 from cion_jax.data import record_index
-from cion_jax.data.record_schema import FEATURES, Record, RecordParser
+from cion_jax.data.record_layout import INFO_FILE, read_layout
+from cion_jax.data.record_schema import Record, RecordParser
 from cion_jax.data.record_shards import Shard, ShardReader
 
 # Written last by `prepare`: counts, settings and the size in bytes of every file.
 SUMMARY_FILE = "prepared.json"
-_METADATA_FILE = "dataset_info.json"
 _SCAN_BATCH = 256
 
 
@@ -27,9 +30,9 @@ class RecordSet:
     `rs.columns` are the numbers of all records without reading any.
     """
 
-    def __init__(self, directory: Path, split: str, shards: Sequence[Shard]):
+    def __init__(self, directory: Path, split: str, shards: Sequence[Shard], threads: int = 0):
         self.directory, self.split = Path(directory), split
-        self._shards = ShardReader(shards)
+        self._shards = ShardReader(shards, threads)
         self._start_lazy_parts()
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class RecordSet:
 
 def is_prepared(directory: Path) -> bool:
     """Whether the folder holds TFDS metadata, that is, is or claims to be a prepared data set."""
-    return (Path(directory) / _METADATA_FILE).is_file()
+    return (Path(directory) / INFO_FILE).is_file()
 
 
 def splits(directory: Path) -> dict[str, int]:
@@ -121,17 +124,24 @@ def splits(directory: Path) -> dict[str, int]:
     Raises:
       UserError: the folder is not a prepared data set, or not one of this schema.
     """
-    return {name: sum(shard.count for shard in shards) for name, shards in _layout(Path(directory)).items()}
+    return {
+        name: sum(shard.count for shard in shards) for name, shards in read_layout(Path(directory)).items()
+    }
 
 
-def open_split(directory: Path, split: str) -> RecordSet:
+def open_split(directory: Path, split: str, threads: int = 0) -> RecordSet:
     """Opens one split of a prepared data set, after a check that its files have their full size.
+
+    Args:
+      directory: the data set.
+      split: "train", "query" or "gallery".
+      threads: threads that will read records at the same time; 0: one per core.
 
     Raises:
       UserError: no such folder, split or file, or a file of another size than was written.
     """
     directory = Path(directory)
-    layout = _layout(directory)
+    layout = read_layout(directory)
     if split not in layout:
         raise UserError(
             f"{directory} has no split {split!r}, only {', '.join(map(repr, layout)) or 'none at all'}."
@@ -148,33 +158,7 @@ def open_split(directory: Path, split: str) -> RecordSet:
                 f"{shard.file} has {size:,} bytes where {expected:,} were written: it is cut short or "
                 "changed. Copy the data set again, or delete its folder and prepare it anew."
             )
-    return RecordSet(directory, split, layout[split])
-
-
-def _layout(directory: Path) -> dict[str, list[Shard]]:
-    if not directory.is_dir():
-        raise UserError(f"{directory} does not exist or is no folder.")
-    if not is_prepared(directory):
-        raise UserError(
-            f"{directory} holds no {_METADATA_FILE}: it is not a prepared data set, or an incomplete one. "
-            "Run the task 'prepare' on the original data."
-        )
-    import tensorflow_datasets as tfds
-
-    try:
-        info = tfds.builder_from_directory(str(directory)).info
-        features, file_format = set(info.features), info.file_format
-        found = {name: (split.filepaths, split.shard_lengths) for name, split in info.splits.items()}
-    except Exception as error:  # TFDS raises whatever its JSON and protobuf parsers raise
-        raise UserError(f"the TFDS metadata in {directory} cannot be read: {error}") from error
-    if missing := [name for name in FEATURES if name not in features]:
-        raise UserError(f"{directory} is a TFDS data set of another schema: it lacks {', '.join(missing)}.")
-    if file_format is None or file_format.value != "array_record":
-        raise UserError(f"{directory} is stored as {file_format and file_format.value}, not as array_record.")
-    return {
-        name: [Shard(Path(file), count) for file, count in zip(files, counts, strict=True)]
-        for name, (files, counts) in found.items()
-    }
+    return RecordSet(directory, split, layout[split], threads)
 
 
 def _written_sizes(directory: Path) -> dict[str, int]:

@@ -39,6 +39,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     say(f"{jax.device_count()} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)")
     train, evaluation = agreement.together(lambda: sources.open_data(config, say))
     saved = checkpoint.saved_identity(workdir)
+    settings.check_group_rule(config, saved)
     build = functools.partial(_Run, config, workdir, mesh, train, evaluation, say)
     run_ = _sized(config, build, train, saved, say)
     agreement.require_same(settings.run_identity(config, run_.curriculum, train))
@@ -71,6 +72,7 @@ def _curriculum(config: ConfigDict, train, size: int) -> Curriculum:
         stages=config.train.curriculum,
         seed=config.seed,
         steps=config.train.steps,
+        incomplete_groups=config.data.incomplete_groups,
     )
 
 

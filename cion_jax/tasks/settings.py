@@ -13,6 +13,7 @@ from cion_jax.core.errors import UserError
 from cion_jax.data.augment import CropPolicy
 from cion_jax.data.curriculum import Curriculum
 from cion_jax.data.records import RecordSet
+from cion_jax.data.sampler import DROP, RULE_KEY, RULES
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 SMALLEST_CROP = 16  # pixels: one patch of a ViT, one position of a ResNet's last map
@@ -22,6 +23,7 @@ _CHOICES = {
     "optimizer.schedule": ("exact", "official"),
     "optimizer.clip_mode": ("limit", "official"),
     "data.on_bad_image": ("skip", "error"),
+    RULE_KEY: RULES,
 }
 _AT_LEAST_ONE = (
     *("train.epochs", "train.accumulate", "train.max_skipped", "log.every_steps", "checkpoint.keep"),
@@ -171,10 +173,36 @@ def run_identity(config: ConfigDict, curriculum: Curriculum, records: RecordSet)
         "seed": config.seed,
         "data.train": records.fingerprint,
         "data.batch_size": curriculum.batch_size,
+        RULE_KEY: _saved_rule(config),
         "train.curriculum": [list(stage) for stage in config.train.curriculum],
         "train length in steps": curriculum.total_steps,
         "train.accumulate": config.train.accumulate,
     }
+
+
+def check_group_rule(config: ConfigDict, saved: dict[str, Any] | None) -> None:
+    """Refuses to go on with a run under another rule of incomplete groups, which has other epochs.
+
+    Args:
+      config: the configuration.
+      saved: the identity of the checkpoint to go on from, None without one.
+
+    Raises:
+      UserError: the rules differ; the message names the one of the run.
+    """
+    if saved is not None and saved.get(RULE_KEY) != _saved_rule(config):
+        rule = saved.get(RULE_KEY) or DROP
+        raise UserError(
+            f"the run of this work directory was begun with {RULE_KEY}={rule} (versions without this key did the same "
+            f"as {DROP}). Its epochs have another length. Go on with --config.{RULE_KEY}={rule}, or give another "
+            "--workdir"
+        )
+
+
+def _saved_rule(config: ConfigDict) -> str | None:
+    """The rule as checkpoints have it. Those older than the key lack it; they dropped incomplete groups."""
+    rule = config.data.incomplete_groups
+    return None if rule == DROP else rule
 
 
 def _get(config: ConfigDict, key: str) -> Any:

@@ -31,7 +31,7 @@ def open_data(
     evaluation = prepared(config, config.data.eval, say) if config.data.eval else train
     if "train" not in records.splits(train):
         raise UserError(f"{config.data.train or train} has no training images; it has {_listed(train)}")
-    return records.open_split(train, "train"), _evaluation(config, evaluation, say)
+    return records.open_split(train, "train", config.data.threads), _evaluation(config, evaluation, say)
 
 
 def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Path:
@@ -58,9 +58,10 @@ def prepared(config: ConfigDict, source: str, say: Callable[[str], None]) -> Pat
 def _evaluation(config: ConfigDict, folder: Path, say: Callable[[str], None]) -> EvaluationData | None:
     if {"query", "gallery"} <= records.splits(folder).keys():
         name = config.data.eval or config.data.train or "synthetic people, held out"
-        return EvaluationData(
-            records.open_split(folder, "query"), records.open_split(folder, "gallery"), name
+        query, gallery = (
+            records.open_split(folder, part, config.data.threads) for part in ("query", "gallery")
         )
+        return EvaluationData(query, gallery, name)
     if config.data.eval:
         raise UserError(
             f"data.eval={config.data.eval} has no query and gallery images; it has {_listed(folder)}"

@@ -172,7 +172,11 @@ def checksum(tree: Any) -> int:
 
 @jax.jit
 def _hash(array: jax.Array) -> jax.Array:
-    """A hash of every entry's bits and place (the mixing of MurmurHash3), summed modulo 2^32: uint32."""
+    """A hash of every entry's bits and place (the mixing of MurmurHash3), summed modulo 2^32: uint32.
+
+    Compiles once per shape: 23 for the 700 leaves of a ViT-B run, .04 s of processor time each. One program for the
+    whole tree took three times as long to compile, and hashing all leaves as one array would copy and gather the state.
+    """
     bits = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{8 * array.dtype.itemsize}"))
     place = jnp.zeros(array.shape, jnp.uint32)
     for axis, length in enumerate(array.shape):

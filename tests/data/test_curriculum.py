@@ -1,12 +1,15 @@
 """Phases, epochs and rows of a run."""
 
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from cion_jax.core.errors import UserError
 from cion_jax.data.curriculum import Curriculum
+from cion_jax.data.sampler import IdentitySampler
 
 COLUMN = np.repeat(np.arange(20), 9)
 
@@ -49,6 +52,60 @@ def test_rows_are_the_same_in_any_order_and_in_another_process():
     copy = pickle.loads(pickle.dumps(c))
     for step in (c.total_steps - 1, 0, 5):
         np.testing.assert_array_equal(c.rows(step), copy.rows(step))
+
+
+def planned_epochs(monkeypatch):
+    """Images per identity and epoch of the plans that are made from here on."""
+    made, plan = [], IdentitySampler.epoch
+
+    def counted(self, seed, epoch):
+        made.append((self._per_identity, epoch))
+        time.sleep(0.02)
+        return plan(self, seed, epoch)
+
+    monkeypatch.setattr(IdentitySampler, "epoch", counted)
+    return made
+
+
+def test_many_threads_make_every_plan_once(monkeypatch):
+    made, c = planned_epochs(monkeypatch), curriculum()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(c.rows, range(c.total_steps)))
+    assert sorted(made) == [(2, 0), (2, 1), (2, 2), (4, 3), (4, 4), (4, 5)]
+    for step, rows in enumerate(found):
+        np.testing.assert_array_equal(rows, curriculum().rows(step))
+
+
+def test_the_next_epoch_is_planned_before_it_begins(monkeypatch):
+    made, c = planned_epochs(monkeypatch), curriculum()
+    for step, expected in (
+        (0, [(2, 0), (2, 1)]),
+        (c.phases[0].last_step - 1, [(2, 2), (4, 3)]),  # across a change of phase
+        (c.total_steps - 1, [(4, 5)]),  # nothing follows the last epoch
+    ):
+        made.clear()
+        c.rows(step)
+        end = time.monotonic() + 5
+        while made != expected and time.monotonic() < end:
+            time.sleep(0.005)
+        assert made == expected
+        time.sleep(0.05)  # until the plan ahead is done
+
+
+def test_a_curriculum_in_use_can_be_sent_to_worker_processes():
+    c = curriculum()
+    c.rows(0)
+    data = pickle.dumps(c)
+    assert len(data) < len(pickle.dumps(curriculum())) + 100, "plans travel along"
+    np.testing.assert_array_equal(pickle.loads(data).rows(3), c.rows(3))
+
+
+def test_the_rule_of_incomplete_groups_reaches_the_plan():
+    # 9 images in groups of 2: 5 groups when the last one is filled up, 4 when it is dropped; 12 groups a batch.
+    assert curriculum().phases[0].epoch_length == 9
+    assert curriculum(incomplete_groups="drop").phases[0].epoch_length == 6
+    with pytest.raises(UserError, match=r"data.incomplete_groups='keep'"):
+        curriculum(incomplete_groups="keep")
 
 
 def test_late_stages_are_left_out_of_a_short_run():

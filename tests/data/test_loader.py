@@ -1,6 +1,8 @@
 """The loader: the rows of the plan, decoded, wherever one starts and however many hosts share a batch."""
 
 import io
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -119,3 +121,38 @@ def test_evaluation_takes_every_record_once_in_batches_of_one_shape(hosts):
     rows = [np.concatenate([part[t]["record"] for part in found]) for t in range(len(found[0]))]
     valid = [np.concatenate([part[t]["valid"] for part in found]) for t in range(len(found[0]))]
     np.testing.assert_array_equal(np.concatenate(rows)[np.concatenate(valid)], np.arange(COUNT))
+
+
+class SlowRecords(Records):
+    """Counts how many threads read at the same time."""
+
+    def __init__(self):
+        super().__init__()
+        self.reading = self.most = 0
+        self._lock = threading.Lock()
+
+    def __getitems__(self, indices):
+        with self._lock:
+            self.reading += 1
+            self.most = max(self.most, self.reading)
+        time.sleep(0.03)
+        with self._lock:
+            self.reading -= 1
+        return super().__getitems__(indices)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_evaluation_decodes_in_as_many_threads_as_asked_for(threads):
+    records = SlowRecords()
+    found = list(loader.evaluation_batches(records, 2, (26, 14), threads=threads))
+    assert len(found) == COUNT // 2
+    assert records.most == threads
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_training_decodes_small_batches_in_as_many_threads_as_asked_for(threads):
+    records = SlowRecords()
+    chunks = loader.BatchChunks(records, curriculum(batch_size=4), (26, 14))
+    assert chunks.chunks_per_batch == 1
+    assert len(list(loader.training_batches(chunks, 0, threads=threads))) == curriculum(4).total_steps
+    assert records.most == threads

@@ -1,6 +1,8 @@
 """Batched reading over several ArrayRecord files, and files that are not whole."""
 
 import pickle
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from array_record.python import array_record_module
 
 from cion_jax.core.errors import UserError
-from cion_jax.data.record_shards import Shard, ShardReader
+from cion_jax.data.record_shards import MOST_READS, READS_PER_THREAD, Shard, ShardReader
 
 COUNTS = (3, 1, 40)
 
@@ -101,3 +103,30 @@ def test_a_file_with_another_number_of_records_is_named(shards):
     wrong = [Shard(shards[0].file, 4), *shards[1:]]
     with pytest.raises(UserError, match=r"part-0 .*3 records where 4 belong"):
         ShardReader(wrong).read([0])
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_threads_that_read_decide_how_many_files_are_read_side_by_side(tmp_path, monkeypatch, threads):
+    reading, most, lock = [], [], threading.Lock()
+
+    def slow(self, job):
+        with lock:
+            reading.append(job)
+            most.append(len(reading))
+        time.sleep(0.1)
+        with lock:
+            reading.remove(job)
+        return [b""] * len(job[1])
+
+    monkeypatch.setattr(ShardReader, "_read_shard", slow)
+    files = 2 * READS_PER_THREAD * threads
+    reader = pickle.loads(
+        pickle.dumps(ShardReader([Shard(tmp_path / str(i), 1) for i in range(files)], threads))
+    )
+    reader.read(range(files))
+    assert max(most) == READS_PER_THREAD * threads
+
+
+def test_reads_side_by_side_have_a_limit(tmp_path):
+    reader = ShardReader([Shard(tmp_path / "x", 1)], threads=10_000)
+    assert reader._threads()._max_workers == MOST_READS

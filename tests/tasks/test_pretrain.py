@@ -20,7 +20,7 @@ from cion_jax.tasks import pretrain, programs, settings
 from cion_jax.zoo import registry
 from tests.resume import tiny_config
 
-STEPS = 8
+STEPS = 10
 PEOPLE, BATCH = 12, 16
 
 
@@ -106,15 +106,15 @@ def rows_of(folder):
 def test_every_phase_has_one_program(finished):
     run, folder, _ = finished
     phases = run.curriculum.phases
-    assert [(p.images_per_identity, p.first_step, p.last_step) for p in phases] == [(2, 0, 5), (4, 5, STEPS)]
+    assert [(p.images_per_identity, p.first_step, p.last_step) for p in phases] == [(2, 0, 7), (4, 7, STEPS)]
     assert [n for n, _ in run.programs.compiled] == [2, 4], "one compilation of the update per phase"
-    assert [row["n"] for row in rows_of(folder) if "n" in row] == [2.0] * 5 + [4.0] * 3
+    assert [row["n"] for row in rows_of(folder) if "n" in row] == [2.0] * 7 + [4.0] * 3
 
 
 def test_the_official_schedule_counts_epochs_of_the_first_phase(finished):
     _, folder, _ = finished
-    # Phase two begins after one epoch of five steps; in its own epochs of six that would be step six.
-    assert [row["offset"] for row in rows_of(folder) if "offset" in row] == [0.0] * 5 + [1.0] * 3
+    # Phase two begins after one epoch of seven steps; in its own epochs of nine that would be step nine.
+    assert [row["offset"] for row in rows_of(folder) if "offset" in row] == [0.0] * 7 + [2.0] * 3
 
 
 def test_every_step_has_a_row_and_batch_of_its_own_and_the_ends_are_evaluated(finished):

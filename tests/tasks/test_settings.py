@@ -56,6 +56,7 @@ def test_the_defaults_pass():
         ("train.curriculum", ((0, 0),)),
         ("train.curriculum", ((0, 2.0),)),
         ("train.curriculum", (0, 2)),
+        ("data.incomplete_groups", "keep"),
         ("seed", -1),
         ("loss.student_temp", 0.0),
         ("loss.teacher_temp", float("nan")),
@@ -108,8 +109,30 @@ def test_a_run_is_told_apart_by_what_changes_its_numbers():
         "head.outputs": 64,
         "train.steps": 3,
         "train.accumulate": 2,
+        "data.incomplete_groups": "drop",
     }.items():
         assert identity(**{key.replace(".", "__"): value}) != same, f"{key} does not count"
+
+
+def test_an_old_run_goes_on_with_the_rule_it_was_begun_with():
+    class Records:
+        fingerprint = "abc"
+
+    def identity(config):
+        return settings.run_identity(config, curriculum_of(config), Records)
+
+    drop, fill = config_of(data__incomplete_groups="drop"), config_of()
+    old = {key: value for key, value in identity(drop).items() if key != "data.incomplete_groups"}
+    assert all(old.get(key) == value for key, value in identity(drop).items()), "as a checkpoint is compared"
+    for saved, config, other, rule in (
+        (old, drop, fill, "drop"),
+        (identity(drop), drop, fill, "drop"),
+        (identity(fill), fill, drop, "fill"),
+    ):
+        settings.check_group_rule(config, saved)
+        with pytest.raises(UserError, match=rf"--config.data.incomplete_groups={rule}.*--workdir"):
+            settings.check_group_rule(other, saved)
+    settings.check_group_rule(fill, None)
 
 
 def test_computing_is_in_float32_on_a_cpu_unless_asked_otherwise():
