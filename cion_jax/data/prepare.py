@@ -13,6 +13,7 @@ from typing import Any
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import atomic_directory
 from cion_jax.core.progress import Progress
+from cion_jax.core.target_lock import lock_target
 from cion_jax.data import importers
 from cion_jax.data.encode import FittedImage, fit_jpeg
 from cion_jax.data.importers import synthetic
@@ -211,8 +212,23 @@ def _write(
     about: dict[str, Any],
     names: Numbering,
 ) -> dict[str, Any]:
-    _make_way(target)
-    with full_disk_named(target), atomic_directory(target) as folder:
+    with full_disk_named(target), lock_target(target, "prepare"):
+        _make_way(target)
+        return _write_folder(rows, target, intake, label=label, total=total, about=about, names=names)
+
+
+def _write_folder(
+    rows: Iterable[ImageRow | SkippedFile],
+    target: Path,
+    intake: _Intake,
+    *,
+    label: str,
+    total: int,
+    about: dict[str, Any],
+    names: Numbering,
+) -> dict[str, Any]:
+    """The records, whole or not at all, in a target that no other process writes."""
+    with atomic_directory(target) as folder:
         writer = RecordWriter(folder, shard_bytes=intake.shard_bytes)
         try:
             with (folder / SKIPPED_FILE).open(

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cion_jax import denoise
 from cion_jax.core.files import write_json
 from cion_jax.core.progress import Progress
+from cion_jax.core.target_lock import lock_target
 from cion_jax.denoise import progressive
 from cion_jax.tasks import denoise_input, denoise_outputs, denoise_report, denoise_settings
 from cion_jax.tasks.denoise_input import Images
@@ -30,11 +31,17 @@ def run(config: ConfigDict, workdir: Path) -> None:
     interruption only the stage that was at work is done again.
 
     Raises:
-      UserError: settings or features that cannot be used, or records of other labels in the target; see the message.
+      UserError: settings or features that cannot be used, records of other labels in the target, or another process
+        that writes it; see the message.
     """
     denoise_settings.check(config)
-    say = Speaker()
     target = Path(config.target).expanduser() if config.target else workdir / "denoised"
+    with lock_target(target, "denoise"):
+        _denoise(config, target, Speaker())
+
+
+def _denoise(config: ConfigDict, target: Path, say: Callable[[str], None]) -> None:
+    """The task, in a target that no other process writes."""
     images = denoise_input.read(config.source)
     true = denoise_input.read_truth(config.truth, images)
     if true is not None:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
+from cion_jax.core.shared_target import lock_shared_target
 from cion_jax.data import pictures
 from cion_jax.data.prepare import MAX_SIZE
 from cion_jax.evaluation import features
@@ -28,10 +29,17 @@ def run(config: ConfigDict, workdir: Path) -> None:
     NAME.skipped.csv beside the file, skipped.csv in the folder.
 
     Raises:
-      UserError: settings, source or weights that cannot be used, or not one readable image; see the message.
+      UserError: settings, source or weights that cannot be used, not one readable image, or another run that writes
+        the target; see the message.
     """
     target = Path(config.target).expanduser() if config.target else workdir / "features.npz"
     _check(config, target)
+    with lock_shared_target(target, "extract"):
+        _extract_source(config, target)
+
+
+def _extract_source(config: ConfigDict, target: Path) -> None:
+    """The task, in a target that no other run writes."""
     say = Speaker()
     source = pictures.open_pictures(Path(config.source), importer=config.importer, split=config.split)
     extractor = extractors.load(config, say)

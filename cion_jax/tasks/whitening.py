@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_target
 from cion_jax.denoise import sums
 from cion_jax.tasks import feature_shards
 from cion_jax.tasks.outputs import Speaker
@@ -29,7 +30,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     del workdir
     if not 0 <= config.shrinkage <= 1:
         raise UserError(f"whitening.shrinkage={config.shrinkage} must be between 0 and 1")
-    source, target, say = Path(config.source), Path(config.target), Speaker()
+    source, target = Path(config.source), Path(config.target)
+    with lock_target(target, "whitening"):
+        _whiten(source, target, config.shrinkage)
+    Speaker()(f"{target} holds the features, whitened by what varies within tracklets")
+
+
+def _whiten(source: Path, target: Path, shrinkage: float) -> None:
+    """Writes the shards that are missing, in a target that no other process writes."""
     columns = feature_shards.read_images(source)
     bad = dict(feature_shards.unreadable(source))
     good = np.ones(len(columns["path"]), bool)
@@ -37,8 +45,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     features = feature_shards.Stored(source)
     pair = np.stack([columns["video"], columns["tracklet"]], axis=1)
     tracklet = np.unique(pair, axis=0, return_inverse=True)[1].reshape(-1)
-    mean, matrix = whitening(_blocks(features, tracklet, good), config.shrinkage)
-    about = feature_shards.manifest(source) | {"whitened": config.shrinkage}
+    mean, matrix = whitening(_blocks(features, tracklet, good), shrinkage)
+    about = feature_shards.manifest(source) | {"whitened": shrinkage}
     paths = columns.pop("path").tolist()
     feature_shards.begin(target, about, paths, columns)
     for number, first, last in feature_shards.missing(target):
@@ -48,7 +56,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
         found[~good[first:last]] = 0
         left = [(row - first, bad[row]) for row in bad if first <= row < last]
         feature_shards.write_shard(target, number, found.astype(features.dtype), left)
-    say(f"{target} holds the features, whitened by what varies within tracklets")
 
 
 def whitening(

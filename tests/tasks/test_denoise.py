@@ -22,6 +22,7 @@ from tests.tasks.denoise_data import (
     shards,
     with_about,
 )
+from tests.tasks.two_runs import try_during
 
 GIVEN = {"sigma_cst": 0.11, "sigma_drm": 0.18, "report": False}
 STAGES = ("levels_1_2", "level_3", "finish")
@@ -70,7 +71,7 @@ def test_a_folder_with_everything(source, run, tmp_path):
     found, said = run(source, truth="identity")
     out = tmp_path / "out"
     names = ["annos.json", "labels.parquet", "report.html", "report.json", "settings.json", "stages"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".lock") == names
     assert sorted(p.stem for p in (out / "stages").iterdir()) == [
         "finish",
         "level_3",
@@ -92,7 +93,8 @@ def test_without_target_the_result_is_in_the_work_directory(source, tmp_path):
 
 
 def contents(target):
-    return {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
+    files = [path for path in target.iterdir() if path.is_file() and path.suffix != ".lock"]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def test_nothing_of_other_labels_stays_beside_new_ones(columns, source, run, tmp_path):
@@ -337,3 +339,16 @@ def test_the_smallest_sources(columns, run, tmp_path, count, mode):
     found, _ = run(few, mode=mode, calibrate="no", truth=str(truth))
     assert len(found["identity"]) == count and found["identity"][0] == 0
     assert (tmp_path / "out/report.html").is_file()
+
+
+def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(source, run, tmp_path, monkeypatch):
+    expected, _ = run(source, **GIVEN, target="alone")
+
+    def second():
+        denoise.run(config_of(source, target=str(tmp_path / "out"), mode="paper"), tmp_path)
+
+    refusals = try_during(monkeypatch, denoise.progressive, "across_videos", second)
+    found, _ = run(source, **GIVEN)
+    assert "out is being written by task denoise" in refusals[0]
+    assert found == expected
+    assert json.loads((tmp_path / "out/settings.json").read_text())["mode"] == "recommended"

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.tasks import feature_shards, whitening
+from tests.tasks.two_runs import try_during
 
 WIDTH = 8
 
@@ -54,19 +55,30 @@ def test_without_two_images_of_a_tracklet_there_is_nothing_to_learn():
         whitening.whitening(lambda: iter([(features, np.arange(len(features)))]), 0.1)
 
 
-def test_shards_are_whitened_and_unreadable_rows_stay_out(tmp_path):
+BAD = 7  # an image without features
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The world as shards, one image unreadable."""
     features, tracklet = world()
-    count, bad = len(features), 7
+    count = len(features)
     columns = {"tracklet": tracklet, "video": tracklet * 0, "frame": np.arange(count)}
     about = {"images": count, "shard_rows": 100, "width": WIDTH, "dtype": "float32"}
     paths = [f"{k}.jpg" for k in range(count)]
     feature_shards.begin(tmp_path / "in", about, paths, columns)
     for number, first, last in feature_shards.missing(tmp_path / "in"):
         part = features[first:last].astype(np.float32)
-        reasons = [(bad - first, "torn")] if first <= bad < last else []
+        reasons = [(BAD - first, "torn")] if first <= BAD < last else []
         part[[row for row, _ in reasons]] = 0
         feature_shards.write_shard(tmp_path / "in", number, part, reasons)
-    config = ConfigDict({"source": str(tmp_path / "in"), "target": str(tmp_path / "out"), "shrinkage": 0.01})
+    return tmp_path / "in"
+
+
+def test_shards_are_whitened_and_unreadable_rows_stay_out(stored, tmp_path):
+    features, tracklet = world()
+    count, bad = len(features), BAD
+    config = ConfigDict({"source": str(stored), "target": str(tmp_path / "out"), "shrinkage": 0.01})
     whitening.run(config, tmp_path)
     found = feature_shards.Stored(tmp_path / "out")[:]
     assert feature_shards.unreadable(tmp_path / "out") == [(bad, "torn")]
@@ -85,3 +97,12 @@ def test_shards_are_whitened_and_unreadable_rows_stay_out(tmp_path):
     config.shrinkage = 1.5
     with pytest.raises(UserError, match="between 0 and 1"):
         whitening.run(config, tmp_path)
+
+
+def test_a_second_run_on_the_target_is_refused(stored, tmp_path, monkeypatch):
+    config = ConfigDict({"source": str(stored), "target": str(tmp_path / "out"), "shrinkage": 0.01})
+    second = lambda: whitening.run(config, tmp_path)  # noqa: E731
+    refusals = try_during(monkeypatch, feature_shards, "write_shard", second)
+    whitening.run(config, tmp_path)
+    assert "out is being written by task whitening" in refusals[0]
+    assert not feature_shards.missing(tmp_path / "out")
