@@ -83,9 +83,9 @@ def _candidates(
 ) -> tuple[np.ndarray, list[str]]:
     """Pairs int32 [pairs, 2] within `reach`, and a warning where they are not all.
 
-    If there are more than can be kept, they are the pairs of which one is among the other's 100 nearest of all. Pruning
-    on the way never drops such a pair, and the last pruning drops all others, so the order in which pairs come, and with
-    it the tiles and the kind of device, do not matter.
+    If there are more than can be kept, they are the pairs of which one is among the other's 100 nearest of all.
+    Pruning on the way never drops such a pair, and the last pruning drops all others. So the order in which pairs come,
+    and with it the tiles and the kind of device, do not matter.
     """
     kept, waiting, pruned = [np.zeros((0, 2), np.int32)], 0, False
     most = max(_MOST_PAIRS, 2 * _NEAREST * len(sums))
