@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from cion_jax.core.shared_target import lock_shared_target
 from cion_jax.data import pictures
 from cion_jax.data.prepare import MAX_SIZE
 from cion_jax.evaluation import features
-from cion_jax.tasks import extractors, feature_files, feature_shards
+from cion_jax.tasks import extractors, feature_files, feature_shards, settings
 from cion_jax.tasks.extractors import Extractor
 from cion_jax.tasks.outputs import Speaker
 
@@ -202,6 +203,9 @@ def _about(config: ConfigDict, extractor: Extractor, source: pictures.Pictures) 
         "mean": extractor.mean,
         "std": extractor.std,
         "colour": config.colour,
+        "resize": bool(config.resize),
+        # The plugin's own choice for networks that JAX does not run.
+        "compute_dtype": jnp.dtype(settings.compute_dtype(config)).name if extractor.mesh else "openvino",
         "l2_normalised": bool(config.l2_normalise),
         "names": source.names,
         "commit": source_commit(),

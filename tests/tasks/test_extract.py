@@ -238,6 +238,26 @@ def test_a_folder_of_other_features_is_refused(people, backbone, tmp_path):
         extract.run(config_of(**values, input_size=(64, 32)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": {"name": "", "dtype": "bfloat16"}}, "compute_dtype 'float32', not 'bfloat16'"),
+        ({"resize": True}, "resize False, not True"),
+        ({"normalisation": "half"}, r"mean \[0.5, 0.4, 0.3\]"),
+    ],
+)
+def test_shards_of_another_precision_are_refused(people, backbone, tmp_path, monkeypatch, change, named):
+    """A store that is begun on a processor and ended on an accelerator would mix float32 and bfloat16."""
+    values = shard_values(people, backbone, tmp_path / "store")
+    stand_in = lambda apply, batches, total, **_: np.full((total, 2), len(list(batches)), np.float32)  # noqa: E731
+    monkeypatch.setattr(extract.features, "extract", stand_in)
+    extract.run(config_of(**values), tmp_path)
+    (tmp_path / "store/features-00001.npy").unlink()
+    with pytest.raises(UserError, match=f"holds features of other work .*{named}"):
+        extract.run(config_of(**values | change), tmp_path)
+    extract.run(config_of(**values), tmp_path)
+
+
 @pytest.mark.parametrize("target", ["features.npz", "store"])
 def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(
     people, backbone, tmp_path, monkeypatch, target
