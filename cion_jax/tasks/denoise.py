@@ -75,6 +75,7 @@ def _write(
     """All outputs; each is whole or absent, and all are of these labels: others are removed, or records refused."""
     result = denoise_outputs.subsampled(result, config.subsample)
     denoise_outputs.check_records(target / "records", images, result)
+    denoise_outputs.remove_partial_records(target / "records", images, result)
     distance = denoise_outputs.distances(images, result, watch=_watch)
     earlier = denoise_outputs.clear(target)
     denoise_outputs.write(target, images, result, distance, say)

@@ -9,7 +9,7 @@ import pytest
 from cion_jax import denoise as levels
 from cion_jax import main
 from cion_jax.core.errors import UserError
-from cion_jax.data import records
+from cion_jax.data import prepare, records
 from cion_jax.tasks import denoise
 from tests.tasks.denoise_data import (
     columns_of,
@@ -253,6 +253,35 @@ def test_records_with_other_labels_stop_a_run_before_it_changes_anything(album, 
     # The same labels: records stay without being asked for.
     run(source, mode="paper", options__give_back="yes")
     assert records.is_prepared(tmp_path / "out/records")
+
+
+def test_records_of_a_killed_run_are_gone_on_with_or_removed(album, run, tmp_path, monkeypatch):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    monkeypatch.setattr(prepare, "SHARD_BYTES", 2000)
+    take, taken = prepare._Tally.take, []
+
+    def dying(self, row, result):
+        taken.append(row.path)
+        if len(taken) == 10:
+            raise KeyboardInterrupt
+        take(self, row, result)
+
+    monkeypatch.setattr(prepare._Tally, "take", dying)
+    for asked, left in (({}, 1), ({"sigma_drm": 1.5, "records": False}, 0), ({}, 1)):
+        taken.clear()
+        if asked:
+            run(source, mode="paper", **asked)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run(source, mode="paper", records=True)
+        assert len(list((tmp_path / "out").glob(".records.partial-*"))) == left
+    begun = taken.copy()
+    found, _ = run(source, mode="paper", records=True)
+    again = set(taken[10:]) & set(begun)
+    assert 0 < len(again) < 5, "only images of the shard that was open are written again"
+    assert [r.path for r in records.open_split(tmp_path / "out/records", "train")] == found["path"]
+    assert not list((tmp_path / "out").glob(".records.partial-*"))
 
 
 def test_records_without_images_are_refused_before_the_work(album, run, tmp_path):
