@@ -20,6 +20,7 @@ from cion_jax.core.progress import Progress
 from cion_jax.core.target_lock import lock_target
 from cion_jax.data import importers
 from cion_jax.data.encode import FittedImage, fit_jpeg
+from cion_jax.data.image_file import read_image_file
 from cion_jax.data.importers import synthetic
 from cion_jax.data.importers.row import ImageRow, Numbering, SkippedFile
 from cion_jax.data.ordered import chunks, ordered_map
@@ -396,7 +397,7 @@ def _fitted(
 
 def _fit(row: ImageRow, max_size: tuple[int, int]) -> FittedImage | str:
     try:
-        return fit_jpeg(row.file if isinstance(row.file, bytes) else Path(row.file).read_bytes(), max_size)
+        return fit_jpeg(row.file if isinstance(row.file, bytes) else read_image_file(row.file), max_size)
     except FileNotFoundError:
         return "the file is missing"
     except OSError as error:
