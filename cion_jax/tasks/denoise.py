@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax import denoise
+from cion_jax.core.commit import source_commit
 from cion_jax.core.files import write_json
 from cion_jax.core.progress import Progress
 from cion_jax.core.target_lock import lock_target
@@ -46,13 +47,20 @@ def _denoise(config: ConfigDict, target: Path, say: Callable[[str], None]) -> No
     true = denoise_input.read_truth(config.truth, images)
     if true is not None:
         say(f"truth known for {(true >= 0).sum():,} of {len(images):,} images")
+    # Before hours of work, not after.
+    denoise_outputs.check_features_of_records(target / "records", images)
     if config.records:
-        denoise_outputs.source_of(images)  # told before hours of work, not after
+        denoise_outputs.source_of(images)
     videos, tracklets = (len(np.unique(images.columns[name])) for name in ("video", "tracklet"))
     say(f"{len(images):,} images in {tracklets:,} tracklet numbers of {videos:,} videos")
     stages = Stages(target / "stages", VERSION, say)
     settings = denoise_settings.settings(config, images, stages, say)
     say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
+    if changed := denoise_outputs.changed_since_records(target, dataclasses.asdict(settings)):
+        say(
+            f"warning: {target / 'records'} was made with other settings ({', '.join(changed)}): if the labels come "
+            "out different, this run will stop before it writes any. Remove it now, or give another target"
+        )
     if settings.needs_frames:
         ids = (images.columns[name] for name in ("tracklet", "video", "frame"))
         if doubt := denoise.frames.doubt(*ids):
@@ -80,6 +88,7 @@ def _write(
     earlier = denoise_outputs.clear(target)
     denoise_outputs.write(target, images, result, distance, say)
     about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
+    about["commit"] = source_commit()
     write_json(target / denoise_outputs.SETTINGS, dataclasses.asdict(settings) | about)
     if config.report:
         report = denoise_report.Report(images, settings, result, distance, true)

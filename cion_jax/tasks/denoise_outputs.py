@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -189,6 +190,23 @@ def places(images: Images, source: pictures.Pictures) -> np.ndarray:
     return np.array([number.get(path, -1) for path in images.paths.tolist()], np.int64)
 
 
+def check_features_of_records(target: Path, images: Images) -> None:
+    """Raises UserError where records are of other features, so that their labels must be others too."""
+    if not records.is_prepared(target):
+        return
+    about = json.loads((target / records.SUMMARY_FILE).read_text())
+    if about.get("features", images.fingerprint) != images.fingerprint:
+        raise UserError(f"{target} holds records of other features: remove it, or give another target")
+
+
+def changed_since_records(target: Path, settings: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ from those of the last run, where it left records; [] otherwise."""
+    if not (records.is_prepared(target / "records") and (target / SETTINGS).is_file()):
+        return []
+    there = json.loads((target / SETTINGS).read_text())
+    return [name for name, value in settings.items() if there.get(name) != value]
+
+
 def check_records(target: Path, images: Images, result: Result) -> bool:
     """Whether the records of these labels are there.
 
@@ -241,6 +259,7 @@ def _about_records(images: Images, result: Result) -> dict[str, str]:
     return {
         "source": images.about.get("source", ""),
         "importer": "denoise",
+        "features": images.fingerprint,
         "labels": _fingerprint(images, result),
     }
 

@@ -8,6 +8,7 @@ import pytest
 
 from cion_jax import denoise as levels
 from cion_jax import main
+from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
 from cion_jax.data import prepare, records
 from cion_jax.tasks import denoise
@@ -81,6 +82,7 @@ def test_a_folder_with_everything(source, run, tmp_path):
     settings = json.loads((out / "settings.json").read_text())
     assert settings["source"] == source and settings["mode"] == "recommended"
     assert settings["merging"] == "agglomerative" and settings["sigma_cst"] != 0.2
+    assert settings["commit"] == source_commit()
     assert {"kept", "moved", "removed"} == set(found["action"])
     assert "levels 1 and 2:" in said and "level 3:" in said and "left" in said, "progress with the time left"
     assert "BCubed F" in said and f"wrote {out / 'report.html'}" in said
@@ -253,6 +255,27 @@ def test_records_with_other_labels_stop_a_run_before_it_changes_anything(album, 
     # The same labels: records stay without being asked for.
     run(source, mode="paper", options__give_back="yes")
     assert records.is_prepared(tmp_path / "out/records")
+
+
+def test_records_of_other_features_are_refused_before_the_work(album, run, tmp_path):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    run(source, mode="paper", records=True)
+    other = save(tmp_path / "f.npz", with_about(columns | {"features": columns["features"] + 1}, folder))
+    (tmp_path / "out/stages/levels_1_2.npz").unlink()
+    with pytest.raises(UserError, match=r"out/records holds records of other features: remove it"):
+        run(other, mode="paper")
+    assert not (tmp_path / "out/stages/levels_1_2.npz").exists(), "nothing was computed"
+
+
+def test_records_that_may_not_fit_are_told_of_before_the_work(album, run, tmp_path):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    run(source, mode="paper", records=True)
+    _, said = run(source, mode="paper")
+    assert "other settings" not in said
+    _, said = run(source, mode="paper", options__give_back="yes")
+    assert said.index("out/records was made with other settings (give_back)") < said.index("finish ...")
 
 
 def test_records_of_a_killed_run_are_gone_on_with_or_removed(album, run, tmp_path, monkeypatch):
