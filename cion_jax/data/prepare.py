@@ -142,7 +142,7 @@ def resume_rows(
       The summary, as `prepare`.
     """
     intake = _Intake("skip", MAX_SIZE, SHARD_BYTES, None)
-    partial, names = partial_folder(Path(target), about), Numbering()
+    partial, names = name_partial_folder(Path(target), about), Numbering()
     return _write(
         rows_from,
         Path(target),
@@ -155,7 +155,7 @@ def resume_rows(
     )
 
 
-def partial_folder(target: Path, about: dict[str, Any]) -> Path:
+def name_partial_folder(target: Path, about: dict[str, Any]) -> Path:
     """Where `resume_rows` keeps unfinished records of the rows that `about` stands for."""
     work = json.dumps([FORMAT, MAX_SIZE, SHARD_BYTES, about], sort_keys=True)
     return target.parent / f".{target.name}.partial-{hashlib.sha256(work.encode()).hexdigest()[:16]}"

@@ -56,7 +56,7 @@ def _denoise(config: ConfigDict, target: Path, say: Callable[[str], None]) -> No
     stages = Stages(target / "stages", VERSION, say)
     settings = denoise_settings.settings(config, images, stages, say)
     say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
-    if changed := denoise_outputs.changed_since_records(target, dataclasses.asdict(settings)):
+    if changed := denoise_outputs.find_changed_settings(target, dataclasses.asdict(settings)):
         say(
             f"warning: {target / 'records'} was made with other settings ({', '.join(changed)}): if the labels come "
             "out different, this run will stop before it writes any. Remove it now, or give another target"

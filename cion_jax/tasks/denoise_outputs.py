@@ -199,7 +199,7 @@ def check_features_of_records(target: Path, images: Images) -> None:
         raise UserError(f"{target} holds records of other features: remove it, or give another target")
 
 
-def changed_since_records(target: Path, settings: dict[str, Any]) -> list[str]:
+def find_changed_settings(target: Path, settings: dict[str, Any]) -> list[str]:
     """Names of the settings that differ from those of the last run, where it left records; [] otherwise."""
     if not (records.is_prepared(target / "records") and (target / SETTINGS).is_file()):
         return []
@@ -250,7 +250,7 @@ def write_records(target: Path, images: Images, result: Result, say: Callable[[s
 
 def remove_partial_records(target: Path, images: Images, result: Result) -> None:
     """Removes unfinished records of other labels, as large as the images, that a killed run left."""
-    keep = prepare.partial_folder(target, _about_records(images, result))
+    keep = prepare.name_partial_folder(target, _about_records(images, result))
     with lock_target(target, "denoise"):
         prepare.remove_partials(target, keep=keep)
 

@@ -86,7 +86,7 @@ def whitening(
     if total is None:
         total = np.zeros((tracklets, 0))
     images = max(int(count.sum()), 1)
-    within = (square - _between(total, count)) / images
+    within = (square - _sum_between(total, count)) / images
     width = len(within)
     variance = np.trace(within) / width if width else 0.0
     if not variance > 1e-12:
@@ -95,7 +95,7 @@ def whitening(
     return total.sum(axis=0) / images, np.linalg.inv(np.linalg.cholesky(smooth)).T
 
 
-def _between(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+def _sum_between(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     """What the means of tracklets explain: sum of total total^T / count, from sums [t, d] and counts [t]."""
     found = np.zeros((total.shape[1], total.shape[1]))
     for first in range(0, len(total), _ROWS):

@@ -251,11 +251,11 @@ def _figure(title: str, shown: Bins, drawn: str, words: str) -> str:
     rows = [[f"{low:.3f}–{high:.3f}", *(f"{number:,}" for number in counts)] for low, high, *counts in bounds]
     return (
         f'<figure><h3>{escape(title)}</h3><div class="legend">{legend}</div>{drawn}'
-        f"<figcaption>{escape(words)}</figcaption>{_behind(['distance', *shown.counts], rows)}</figure>"
+        f"<figcaption>{escape(words)}</figcaption>{_hidden_table(['distance', *shown.counts], rows)}</figure>"
     )
 
 
-def _behind(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _hidden_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """The figures of a chart, for those who cannot see it or point at it."""
     return f"<details><summary>The figures</summary>{_table(heads, rows)}</details>"
 
@@ -275,7 +275,7 @@ def _sizes(run: Run, shown: Mapping[str, Any]) -> str:
             ]
             figures.append(
                 f"<figure><h3>{title}</h3>{drawn}<figcaption>{escape(words)}</figcaption>"
-                f"{_behind([unit, 'identities', f'all their {unit}'], rows)}</figure>"
+                f"{_hidden_table([unit, 'identities', f'all their {unit}'], rows)}</figure>"
             )
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
