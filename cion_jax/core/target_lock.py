@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+import jax
 
+from cion_jax.core.agreement import from_first_process
 from cion_jax.core.errors import UserError
 
 LONGEST_NAME = 100  # characters; longer target names enter the lock's name as a hash
@@ -58,6 +60,27 @@ def lock_target(target: Path, task: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+@contextlib.contextmanager
+def lock_shared_target(target: Path, task: str) -> Iterator[None]:
+    """As `lock_target`; where a run has several processes, the first one holds the lock for all of them.
+
+    All processes must enter. A refusal reaches all of them, so that none waits for one that has ended.
+
+    Raises:
+      UserError: on every process, where the first one does not get the lock.
+    """
+    with contextlib.ExitStack() as held:
+        refusal = ""
+        if jax.process_index() == 0:
+            try:
+                held.enter_context(lock_target(target, task))
+            except (UserError, OSError) as error:
+                refusal = str(error)
+        if refusal := from_first_process(refusal):
+            raise UserError(refusal)
+        yield
 
 
 def _short(name: str) -> str:

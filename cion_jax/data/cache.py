@@ -112,7 +112,8 @@ def _locked(target: Path, label: str) -> Iterator[bool]:
         yield False
         return
     # The file stays: removing it would let two processes hold "the" lock on two files of one name.
-    with (target.parent / f".{target.name}.lock").open("w") as file:
+    # Not the name that `prepare` locks the target under: it does so inside this lock.
+    with (target.parent / f".{target.name}.cache-lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ import numpy as np
 from cion_jax.core.errors import UserError
 from cion_jax.data import importers, records
 from cion_jax.data.encode import fit_pixels
+from cion_jax.data.image_file import read_image_file
 from cion_jax.data.importers import folders
 from cion_jax.data.importers.row import UNKNOWN, ImageRow, Numbering, SkippedFile, is_image_name
 from cion_jax.data.ordered import chunks, ordered_map
@@ -249,7 +250,7 @@ def _nested(root: Path) -> Iterator[str]:
 
 def _read(row: ImageRow, size: tuple[int, int]) -> Picture:
     try:
-        data = row.file if isinstance(row.file, bytes) else Path(row.file).read_bytes()
+        data = row.file if isinstance(row.file, bytes) else read_image_file(row.file)
     except FileNotFoundError:
         return Picture(row.path, None, "the file is missing")
     except OSError as error:

@@ -1,30 +1,38 @@
 """Preparing: from a folder, an annotation file or the synthetic generator to a data set of records."""
 
+import contextlib
 import csv
 import dataclasses
+import glob
+import hashlib
 import json
 import os
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import atomic_directory
 from cion_jax.core.progress import Progress
+from cion_jax.core.target_lock import lock_target
 from cion_jax.data import importers
 from cion_jax.data.encode import FittedImage, fit_jpeg
+from cion_jax.data.image_file import read_image_file
 from cion_jax.data.importers import synthetic
 from cion_jax.data.importers.row import ImageRow, Numbering, SkippedFile
 from cion_jax.data.ordered import chunks, ordered_map
+from cion_jax.data.record_ledger import LEDGER_FILE, Ledger, read_ledger, write_ledger
 from cion_jax.data.record_schema import Record
-from cion_jax.data.record_writer import RecordWriter, full_disk_named
+from cion_jax.data.record_writer import RecordWriter, full_disk_named, reclaim_shards
 from cion_jax.data.records import SUMMARY_FILE
 
 # Part of every summary and cache key: raise it when the same source gives other records.
 FORMAT = 2
 MAX_SIZE = (384, 192)
+SHARD_BYTES = 256 * 2**20
 SKIPPED_FILE = "skipped.csv"
 _NAME_FILES = {
     "identity": "identities.csv",
@@ -44,7 +52,7 @@ def prepare(
     importer: str = "auto",
     on_bad_image: str = "skip",
     max_size: tuple[int, int] = MAX_SIZE,
-    shard_bytes: int = 256 * 2**20,
+    shard_bytes: int = SHARD_BYTES,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Imports a folder or annotation file as a data set of records.
@@ -76,7 +84,7 @@ def prepare(
     about = {"source": str(source.absolute()), "importer": name}
     rows = module.rows(source, numbering)
     return _write(
-        rows,
+        lambda _: rows,
         Path(target),
         intake,
         label=source.name,
@@ -107,8 +115,57 @@ def prepare_rows(
     Returns:
       The summary, as `prepare`.
     """
-    intake = _Intake(on_bad_image, MAX_SIZE, 256 * 2**20, None)
-    return _write(rows, Path(target), intake, label=label, total=total, about=about, names=Numbering())
+    intake = _Intake(on_bad_image, MAX_SIZE, SHARD_BYTES, None)
+    names = Numbering()
+    return _write(lambda _: rows, Path(target), intake, label=label, total=total, about=about, names=names)
+
+
+def resume_rows(
+    rows_from: Callable[[int], Iterable[ImageRow | SkippedFile]],
+    target: Path | str,
+    *,
+    label: str,
+    total: int,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes rows as `prepare_rows` does, and goes on with what a killed run of the same work has written.
+
+    Until it is whole the data set lies in the folder .NAME.partial-KEY beside the target, where KEY stands for `about`.
+    A ledger there says which shards are finished. What killed runs of other work left beside the target is removed.
+
+    Args:
+      rows_from: gives the rows from a number on; the same rows in the same order at every call.
+      target, label, total: as for `prepare_rows`.
+      about: for the summary, as for `prepare_rows`; equal only for equal rows.
+
+    Returns:
+      The summary, as `prepare`.
+    """
+    intake = _Intake("skip", MAX_SIZE, SHARD_BYTES, None)
+    partial, names = name_partial_folder(Path(target), about), Numbering()
+    return _write(
+        rows_from,
+        Path(target),
+        intake,
+        label=label,
+        total=total,
+        about=about,
+        names=names,
+        partial=partial,
+    )
+
+
+def name_partial_folder(target: Path, about: dict[str, Any]) -> Path:
+    """Where `resume_rows` keeps unfinished records of the rows that `about` stands for."""
+    work = json.dumps([FORMAT, MAX_SIZE, SHARD_BYTES, about], sort_keys=True)
+    return target.parent / f".{target.name}.partial-{hashlib.sha256(work.encode()).hexdigest()[:16]}"
+
+
+def remove_partials(target: Path, keep: Path | None = None) -> None:
+    """Removes what killed runs left unfinished beside `target`, except the folder `keep`. The caller holds its lock."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
+        if folder != keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def prepare_synthetic(
@@ -125,12 +182,18 @@ def prepare_synthetic(
     Returns:
       The summary, as `prepare`.
     """
-    intake = _Intake("error", MAX_SIZE, 256 * 2**20, None)
+    intake = _Intake("error", MAX_SIZE, SHARD_BYTES, None)
     about = {"source": "synthetic", "importer": "synthetic", "spec": dataclasses.asdict(spec)}
     rows = synthetic.rows(spec, workers=workers, generator=generator)
     total = synthetic.count(spec, generator=generator)
     return _write(
-        rows, Path(target), intake, label="synthetic people", total=total, about=about, names=Numbering()
+        lambda _: rows,
+        Path(target),
+        intake,
+        label="synthetic people",
+        total=total,
+        about=about,
+        names=Numbering(),
     )
 
 
@@ -160,6 +223,17 @@ class _Tally:
         self.left_out = 0
         self._first_failure = ""
 
+    def resume(self, ledger: Ledger) -> None:
+        """Counts what a killed run has stored, and takes its shards over."""
+        for split, record in self._writer.adopt(ledger.shards):
+            self._count(split, record.identity)
+        self.left_out, self._first_failure = ledger.left_out, ledger.first_failure
+
+    def ledger(self, rows: int, skipped_bytes: int) -> Ledger:
+        """What is finished after `rows` rows of the source."""
+        shards = self._writer.finished_shards
+        return Ledger(rows, shards, self.left_out, self._first_failure, skipped_bytes)
+
     def take(self, row: ImageRow | SkippedFile, result: FittedImage | str) -> None:
         if isinstance(row, SkippedFile):
             self._skip(row.path, row.reason, is_image=row.is_image)
@@ -186,8 +260,11 @@ class _Tally:
             self._writer.add(row.split, record)
         except ValueError as error:
             raise UserError(f"{row.path}: {error}. Correct the annotation of this image.") from error
-        self.images[row.split] += 1
-        self.identities[row.split].add(row.identity)
+        self._count(row.split, row.identity)
+
+    def _count(self, split: str, identity: int) -> None:
+        self.images[split] += 1
+        self.identities[split].add(identity)
 
     def _skip(self, path: str, reason: str, *, is_image: bool) -> None:
         if is_image and self._on_bad_image == "error":
@@ -201,8 +278,11 @@ class _Tally:
             )
 
 
+RowsFrom = Callable[[int], Iterable[ImageRow | SkippedFile]]
+
+
 def _write(
-    rows: Iterable[ImageRow | SkippedFile],
+    rows_from: RowsFrom,
     target: Path,
     intake: _Intake,
     *,
@@ -210,40 +290,95 @@ def _write(
     total: int,
     about: dict[str, Any],
     names: Numbering,
+    partial: Path | None = None,
 ) -> dict[str, Any]:
-    _make_way(target)
-    with full_disk_named(target), atomic_directory(target) as folder:
-        writer = RecordWriter(folder, shard_bytes=intake.shard_bytes)
-        try:
-            with (folder / SKIPPED_FILE).open(
-                "w", newline="", encoding="utf-8", errors="backslashreplace"
-            ) as file:
-                skipped = csv.writer(file)
-                skipped.writerow(["path", "reason"])
-                tally = _Tally(writer, skipped, intake.on_bad_image)
-                with Progress(f"Preparing {label}", total) as progress:
-                    for row, result in _fitted(rows, intake):
-                        tally.take(row, result)
-                        progress.advance(note=f"{tally.left_out:,} left out" if tally.left_out else "")
-            tally.check_any(about["source"])
-            sizes = writer.finish()
-        except BaseException:
-            writer.abandon()
-            raise
-        _write_names(folder, names)
-        summary = {
-            "format": FORMAT,
-            **about,
-            "max_size": list(intake.max_size),
-            "on_bad_image": intake.on_bad_image,
-            "images": dict(tally.images),
-            "identities": {split: len(found) for split, found in tally.identities.items()},
-            "skipped": tally.left_out,
-            "files": sizes,
-        }
-        # The folder as a whole is atomic, so its files need not be.
-        (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    """The records, whole or not at all, by one process at a time; with `partial` what it holds is gone on with."""
+    with full_disk_named(target), lock_target(target, "prepare"):
+        _make_way(target)
+        remove_partials(target, keep=partial)
+        with atomic_directory(target) if partial is None else _lasting_directory(partial, target) as folder:
+            summary = _fill(folder, rows_from, intake, label, total, about["source"], partial is not None)
+            _write_names(folder, names)
+            summary = {"format": FORMAT, **about} | summary
+            # The folder as a whole is atomic, so its files need not be.
+            (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+@contextlib.contextmanager
+def _lasting_directory(partial: Path, target: Path) -> Iterator[Path]:
+    """As `atomic_directory`, but where the block fails the folder stays if a shard in it is finished."""
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.rename(target)
+        (target / LEDGER_FILE).unlink(missing_ok=True)
+    except BaseException:
+        if not (partial / LEDGER_FILE).exists():
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _fill(
+    folder: Path,
+    rows_from: RowsFrom,
+    intake: _Intake,
+    label: str,
+    total: int,
+    source: str,
+    keeps_ledger: bool,
+) -> dict[str, Any]:
+    """Writes all shards, the index, the metadata and the list of skipped files; what the summary says of them."""
+    done = _cleared(folder) if keeps_ledger else Ledger()
+    writer = RecordWriter(folder, shard_bytes=intake.shard_bytes)
+    try:
+        with _list_of_skipped(folder, done) as file:
+            tally = _Tally(writer, csv.writer(file), intake.on_bad_image)
+            tally.resume(done)
+            known = done.shards
+            with Progress(f"Preparing {label}", total, initial=done.rows) as progress:
+                for rows, (row, result) in enumerate(_fitted(rows_from(done.rows), intake), done.rows + 1):
+                    tally.take(row, result)
+                    if keeps_ledger and writer.finished_shards not in ({}, known):
+                        known = writer.finished_shards
+                        file.flush()
+                        write_ledger(folder, tally.ledger(rows, file.buffer.tell()))
+                    progress.advance(note=f"{tally.left_out:,} left out" if tally.left_out else "")
+        tally.check_any(source)
+        sizes = writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+    return {
+        "max_size": list(intake.max_size),
+        "on_bad_image": intake.on_bad_image,
+        "images": dict(tally.images),
+        "identities": {split: len(found) for split, found in tally.identities.items()},
+        "skipped": tally.left_out,
+        "files": sizes,
+    }
+
+
+def _cleared(folder: Path) -> Ledger:
+    """The ledger of a killed run, once everything else that it left is gone: what it had begun is done again."""
+    ledger = read_ledger(folder)
+    kept = [folder / LEDGER_FILE, folder / SKIPPED_FILE, *reclaim_shards(folder, ledger.shards)]
+    for file in set(folder.iterdir()) - set(kept):
+        file.unlink()
+    return ledger
+
+
+def _list_of_skipped(folder: Path, done: Ledger) -> TextIO:
+    """The open list of skipped files, as long as the ledger says."""
+    path = folder / SKIPPED_FILE
+    if done.skipped_bytes:
+        os.truncate(path, done.skipped_bytes)
+    file = path.open(
+        "a" if done.skipped_bytes else "w", newline="", encoding="utf-8", errors="backslashreplace"
+    )
+    if not done.skipped_bytes:
+        csv.writer(file).writerow(["path", "reason"])
+    return file
 
 
 def _fitted(
@@ -262,7 +397,7 @@ def _fitted(
 
 def _fit(row: ImageRow, max_size: tuple[int, int]) -> FittedImage | str:
     try:
-        return fit_jpeg(row.file if isinstance(row.file, bytes) else Path(row.file).read_bytes(), max_size)
+        return fit_jpeg(row.file if isinstance(row.file, bytes) else read_image_file(row.file), max_size)
     except FileNotFoundError:
         return "the file is missing"
     except OSError as error:

@@ -81,7 +81,12 @@ def merge_closest(
 def _candidates(
     sums: np.ndarray, ends: np.ndarray, reach: float, watch: Watch, label: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Pairs int32 [pairs, 2] within `reach`, and a warning where they are not all."""
+    """Pairs int32 [pairs, 2] within `reach`, and a warning where they are not all.
+
+    If there are more than can be kept, they are the pairs of which one is among the other's 100 nearest of all.
+    Pruning on the way never drops such a pair, and the last pruning drops all others. So the order in which pairs come,
+    and with it the tiles and the kind of device, do not matter.
+    """
     kept, waiting, pruned = [np.zeros((0, 2), np.int32)], 0, False
     most = max(_MOST_PAIRS, 2 * _NEAREST * len(sums))
     for i, j in near.near_pairs(sums, ends, reach, watch=watch, label=label):
@@ -90,18 +95,20 @@ def _candidates(
         if waiting > most:
             kept, pruned = [_nearest(sums, np.concatenate(kept))], True
             waiting = len(kept[0])
-    warnings = [
+    if not pruned:
+        return np.concatenate(kept), []
+    warning = (
         f"more than {most:,} pairs lie within {reach:.3f}: only the {_NEAREST} nearest of each group were followed. "
         "sigma_drm is too large for these features, or they tell people hardly apart"
-    ]
-    return np.concatenate(kept), warnings if pruned else []
+    )
+    return _nearest(sums, np.concatenate(kept)), [warning]
 
 
 def _nearest(sums: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Pairs [n, 2] of which one is among the other's 100 nearest."""
+    """Pairs [n, 2] of which one is among the other's 100 nearest; of equally near ones the earlier."""
     distance = np.tile(near.distances(sums, pairs[:, 0], pairs[:, 1]), 2)
-    group = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    order = np.lexsort((distance, group))
+    group, other = np.concatenate([pairs, pairs[:, ::-1]]).T
+    order = np.lexsort((other, distance, group))
     rank = np.empty(len(group), np.int64)
     rank[order] = np.arange(len(group)) - np.searchsorted(group[order], group[order], side="left")
     return pairs[(rank < _NEAREST).reshape(2, -1).any(axis=0)]

@@ -22,8 +22,8 @@ _WEIGHED = 20_000_000
 class Linked(NamedTuple):
     """Identities int64 [t]; what a person should know; and links int64 [links, 2].
 
-    Of all links that were followed, the shortest that hold the identities together (a minimum spanning forest): all may
-    be a thousand times as many.
+    Of all links that were followed, the shortest that hold the components together (a minimum spanning forest): all may
+    be a thousand times as many. Where a component was merged again, only those whose two ends are in one identity.
     """
 
     identities: np.ndarray
@@ -62,9 +62,11 @@ def close_over(
         weighed += len(i)
     identities = components.labels()
     wrong, warnings = _guard(sums, identities, max_share, max_radius)
+    kept = components.forest()
     if len(wrong):
-        identities = _again(sums, ends, sigma, identities, wrong, moments)
-    return Linked(identities, components.forest(), warnings)
+        identities, more = _again(sums, ends, sigma, identities, wrong, moments)
+        kept, warnings = kept[identities[kept[:, 0]] == identities[kept[:, 1]]], warnings + more
+    return Linked(identities, kept, warnings)
 
 
 Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
@@ -136,9 +138,10 @@ def _again(
     identities: np.ndarray,
     wrong: np.ndarray,
     moments: list[np.ndarray] | None,
-) -> np.ndarray:
-    """Identities with the components `wrong` merged closest pair first."""
+) -> tuple[np.ndarray, list[str]]:
+    """Identities with the components `wrong` merged closest pair first, and warnings, each once."""
     result, fresh = identities.copy(), int(identities.max()) + 1
+    warnings: dict[str, None] = {}
     for component in wrong:
         inside = np.flatnonzero(identities == component)
         merged = agglomerate.merge_closest(
@@ -149,4 +152,5 @@ def _again(
         )
         result[inside] = fresh + merged.identities
         fresh += int(merged.identities.max()) + 1
-    return rows.first_appearance(result)
+        warnings |= dict.fromkeys(merged.warnings)
+    return rows.first_appearance(result), list(warnings)

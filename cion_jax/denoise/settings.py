@@ -48,6 +48,8 @@ class Settings:
             raise ValueError(f"sigma_cst={self.sigma_cst} and sigma_drm={self.sigma_drm} must lie in (0, 2]")
         if self.min_images < 1 or self.rebirth < 0 or self.mutual < 0:
             raise ValueError("min_images must be at least 1, rebirth and mutual at least 0")
+        if self.half_width is not None and self.half_width < 0:
+            raise ValueError(f"half_width={self.half_width} must be None or not negative")
         idle = [name for name, off in OF_CLOSURE.items() if getattr(self, name) != off]
         if idle and self.merging != "closure":
             raise ValueError(

@@ -187,6 +187,10 @@ def _labels(values: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name} must be integers [n], got {values.dtype} {values.shape}")
     if values.size and values.min() < OUT:
         raise ValueError(f"{name}[{values.argmin()}] is {values.min()}: labels are -1 or above")
+    if values.size and values.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"{name}[{values.argmax()}] is {values.max()}, more than 64 bits with sign hold: renumber the labels"
+        )
     return values.astype(np.int64)
 
 
@@ -197,13 +201,15 @@ def person_of_group(groups: np.ndarray, true: np.ndarray) -> np.ndarray:
     if not chosen.any():
         return person
     names, group = np.unique(groups, return_inverse=True)
-    width = int(true.max()) + 1
-    keys, count = np.unique(group[chosen].astype(np.int64) * width + true[chosen], return_counts=True)
+    # Numbered anew, in the same order: a product with numbers as they come may not fit 64 bits.
+    known, number = np.unique(true[chosen], return_inverse=True)
+    width = len(known)
+    keys, count = np.unique(group[chosen].astype(np.int64) * width + number, return_counts=True)
     rows, people = np.divmod(keys, width)
     order = np.lexsort((people, -count, rows))
     first = order[np.unique(rows[order], return_index=True)[1]]
     of_group = np.full(len(names), OUT)
-    of_group[rows[first]] = people[first]
+    of_group[rows[first]] = known[people[first]]
     return of_group[group]
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import write_json
+from cion_jax.core.target_lock import lock_target
 from cion_jax.tasks import (
     bootstrap_source,
     bootstrap_table,
@@ -60,8 +61,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
       Preempted: the machine is about to be taken away; the state of the training is saved.
     """
     _check(config)
-    say = outputs.Speaker()
     workdir = workdir.resolve()
+    with lock_target(workdir, "bootstrap"):
+        _run_rounds(config, workdir, outputs.Speaker())
+
+
+def _run_rounds(config: ConfigDict, workdir: Path, say: Callable[[str], None]) -> None:
+    """The rounds, in a work directory that no other process writes; their parts lock their own targets."""
     source = bootstrap_source.prepare_source(config, workdir, say)
     # Told before hours of training, not after.
     denoise_settings.check(round_settings(config, workdir, 0, source)["denoise"])

@@ -8,8 +8,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax import denoise
+from cion_jax.core.commit import source_commit
 from cion_jax.core.files import write_json
 from cion_jax.core.progress import Progress
+from cion_jax.core.target_lock import lock_target
 from cion_jax.denoise import progressive
 from cion_jax.tasks import denoise_input, denoise_outputs, denoise_report, denoise_settings
 from cion_jax.tasks.denoise_input import Images
@@ -17,7 +19,7 @@ from cion_jax.tasks.outputs import Speaker
 from cion_jax.tasks.stages import Stages
 
 # Of the stages: raise it when the same features and settings give other arrays.
-VERSION = 4
+VERSION = 5
 # What a stage does not look at, so that it is kept when only that changes.
 _OF_FINISH = ("second_look", "give_back", "min_images")
 _OF_LEVEL_3 = ("half_width", *_OF_FINISH)
@@ -30,22 +32,35 @@ def run(config: ConfigDict, workdir: Path) -> None:
     interruption only the stage that was at work is done again.
 
     Raises:
-      UserError: settings or features that cannot be used, or records of other labels in the target; see the message.
+      UserError: settings or features that cannot be used, records of other labels in the target, or another process
+        that writes it; see the message.
     """
     denoise_settings.check(config)
-    say = Speaker()
     target = Path(config.target).expanduser() if config.target else workdir / "denoised"
+    with lock_target(target, "denoise"):
+        _denoise(config, target, Speaker())
+
+
+def _denoise(config: ConfigDict, target: Path, say: Callable[[str], None]) -> None:
+    """The task, in a target that no other process writes."""
     images = denoise_input.read(config.source)
     true = denoise_input.read_truth(config.truth, images)
     if true is not None:
         say(f"truth known for {(true >= 0).sum():,} of {len(images):,} images")
+    # Before hours of work, not after.
+    denoise_outputs.check_features_of_records(target / "records", images)
     if config.records:
-        denoise_outputs.source_of(images)  # told before hours of work, not after
+        denoise_outputs.source_of(images)
     videos, tracklets = (len(np.unique(images.columns[name])) for name in ("video", "tracklet"))
     say(f"{len(images):,} images in {tracklets:,} tracklet numbers of {videos:,} videos")
     stages = Stages(target / "stages", VERSION, say)
     settings = denoise_settings.settings(config, images, stages, say)
     say(f"sigma_cst {settings.sigma_cst:.4f}, sigma_drm {settings.sigma_drm:.4f}, {settings.merging}")
+    if changed := denoise_outputs.find_changed_settings(target, dataclasses.asdict(settings)):
+        say(
+            f"warning: {target / 'records'} was made with other settings ({', '.join(changed)}): if the labels come "
+            "out different, this run will stop before it writes any. Remove it now, or give another target"
+        )
     if settings.needs_frames:
         ids = (images.columns[name] for name in ("tracklet", "video", "frame"))
         if doubt := denoise.frames.doubt(*ids):
@@ -68,10 +83,12 @@ def _write(
     """All outputs; each is whole or absent, and all are of these labels: others are removed, or records refused."""
     result = denoise_outputs.subsampled(result, config.subsample)
     denoise_outputs.check_records(target / "records", images, result)
+    denoise_outputs.remove_partial_records(target / "records", images, result)
     distance = denoise_outputs.distances(images, result, watch=_watch)
     earlier = denoise_outputs.clear(target)
     denoise_outputs.write(target, images, result, distance, say)
     about = {"source": config.source, "mode": config.mode, "features": images.fingerprint}
+    about["commit"] = source_commit()
     write_json(target / denoise_outputs.SETTINGS, dataclasses.asdict(settings) | about)
     if config.report:
         report = denoise_report.Report(images, settings, result, distance, true)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
 from cion_jax.core.files import atomic_file
+from cion_jax.core.target_lock import lock_target
 from cion_jax.data import pictures, prepare, records
 from cion_jax.data.importers.row import ImageRow
 from cion_jax.denoise import Result, rows, sums
@@ -188,6 +190,23 @@ def places(images: Images, source: pictures.Pictures) -> np.ndarray:
     return np.array([number.get(path, -1) for path in images.paths.tolist()], np.int64)
 
 
+def check_features_of_records(target: Path, images: Images) -> None:
+    """Raises UserError where records are of other features, so that their labels must be others too."""
+    if not records.is_prepared(target):
+        return
+    about = json.loads((target / records.SUMMARY_FILE).read_text())
+    if about.get("features", images.fingerprint) != images.fingerprint:
+        raise UserError(f"{target} holds records of other features: remove it, or give another target")
+
+
+def find_changed_settings(target: Path, settings: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ from those of the last run, where it left records; [] otherwise."""
+    if not (records.is_prepared(target / "records") and (target / SETTINGS).is_file()):
+        return []
+    there = json.loads((target / SETTINGS).read_text())
+    return [name for name, value in settings.items() if there.get(name) != value]
+
+
 def check_records(target: Path, images: Images, result: Result) -> bool:
     """Whether the records of these labels are there.
 
@@ -207,7 +226,7 @@ def _fingerprint(images: Images, result: Result) -> str:
 
 
 def write_records(target: Path, images: Images, result: Result, say: Callable[[str], None]) -> None:
-    """The kept images with their identities as records, unless they are there already.
+    """The kept images with their identities as records, unless they are there already; a killed run is gone on with.
 
     Raises:
       UserError: the images are not where they were when their features were made, none is kept, or the records there
@@ -219,18 +238,30 @@ def write_records(target: Path, images: Images, result: Result, say: Callable[[s
     kept = np.flatnonzero(result.labels >= 0)
     if not len(kept):
         raise UserError("no image is left to make records of")
-    summary = prepare.prepare_rows(
-        _image_rows(images, result, kept),
+    summary = prepare.resume_rows(
+        lambda first: _image_rows(images, result, kept[first:]),
         target,
         label="records",
         total=len(kept),
-        about={
-            "source": images.about["source"],
-            "importer": "denoise",
-            "labels": _fingerprint(images, result),
-        },
+        about=_about_records(images, result),
     )
     say(f"{target}: {summary['images']['train']:,} images; train with --config.data.train={target}")
+
+
+def remove_partial_records(target: Path, images: Images, result: Result) -> None:
+    """Removes unfinished records of other labels, as large as the images, that a killed run left."""
+    keep = prepare.name_partial_folder(target, _about_records(images, result))
+    with lock_target(target, "denoise"):
+        prepare.remove_partials(target, keep=keep)
+
+
+def _about_records(images: Images, result: Result) -> dict[str, str]:
+    return {
+        "source": images.about.get("source", ""),
+        "importer": "denoise",
+        "features": images.fingerprint,
+        "labels": _fingerprint(images, result),
+    }
 
 
 def _image_rows(images: Images, result: Result, kept: np.ndarray) -> Iterator[ImageRow]:

@@ -133,7 +133,7 @@ def _galleries(
 ) -> list[label_report.Gallery]:
     """What to look at, from sums [parts, d] and identities [parts] of level 3."""
     result, final = report.result, report.finished
-    links = result.links if len(result.links) else _spanning_links(total, identity)
+    links = _holding_links(result.links, total, identity)
     linked = label_report.Links(links[:, 0], links[:, 1], near.distances(total, links[:, 0], links[:, 1]))
     return label_report.galleries(
         label_report.Denoised(
@@ -147,7 +147,20 @@ def _galleries(
             missed=between.missed,
             looseness=_looseness(final, report.distance),
             true=report.true,
+            names=_names(report),
         )
+    )
+
+
+def _names(report: Report) -> label_report.Names:
+    """Tracklets as the source numbers them, identities as labels.parquet does, images by path or row of the source."""
+    final, labels = report.finished, report.result.labels
+    identities = np.full(int(final.max(initial=-1)) + 1, -1)
+    drawn = labels >= 0
+    identities[final[drawn]] = labels[drawn]
+    paths, rows = report.images.paths, report.images.rows
+    return label_report.Names(
+        report.images.columns["tracklet"], identities, lambda row: paths[row] or f"row {rows[row]}"
     )
 
 
@@ -173,6 +186,18 @@ def _placed(result: Result, actions: np.ndarray) -> np.ndarray:
     placed[moved] = home[parts[moved]]
     placed[actions == denoise_outputs.REMOVED] = -1
     return placed
+
+
+def _holding_links(links: np.ndarray, total: np.ndarray, identity: np.ndarray) -> np.ndarray:
+    """Links [links, 2] that hold identities [parts] together: those that were followed, where they are a whole tree.
+
+    Identities that were merged closest pair first have no links, or too few: they get `_spanning_links`.
+    """
+    count = int(identity.max(initial=-1)) + 1
+    found = np.bincount(identity[links[:, 0]], minlength=count)
+    whole = found == np.bincount(identity[identity >= 0], minlength=count) - 1
+    rest = np.where((identity >= 0) & ~whole[identity], identity, -1) if count else identity
+    return np.concatenate([links[whole[identity[links[:, 0]]]], _spanning_links(total, rest)])
 
 
 def _spanning_links(total: np.ndarray, identity: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from cion_jax import bridge, zoo
 from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_target
 from cion_jax.tasks.outputs import Speaker
 
 SUFFIXES = {"onnx": ".onnx", "stablehlo": ".stablehlo", "torch": ".safetensors"}
@@ -37,6 +38,20 @@ def run(config: ConfigDict, workdir: Path) -> None:
     name = _model(config, source, metadata)
     size = _input_size(config, name, metadata)
     target = Path(config.target).expanduser() if config.target else workdir / (name + SUFFIXES[config.format])
+    with lock_target(target, "export"):
+        _write(config, name, source, target, size, metadata, say)
+
+
+def _write(
+    config: ConfigDict,
+    name: str,
+    source: Path,
+    target: Path,
+    size: tuple[int, int],
+    metadata: dict[str, str],
+    say: Speaker,
+) -> None:
+    """Converts and checks, for a target that no other process writes."""
     say(f"reading {source} as {name}")
     variables = bridge.from_torch(name, bridge.load_file(source))
     if config.format == "torch":

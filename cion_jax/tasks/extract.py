@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_shared_target
 from cion_jax.data import pictures
 from cion_jax.data.prepare import MAX_SIZE
 from cion_jax.evaluation import features
-from cion_jax.tasks import extractors, feature_files, feature_shards
+from cion_jax.tasks import extractors, feature_files, feature_shards, settings
 from cion_jax.tasks.extractors import Extractor
 from cion_jax.tasks.outputs import Speaker
 
@@ -28,10 +30,17 @@ def run(config: ConfigDict, workdir: Path) -> None:
     NAME.skipped.csv beside the file, skipped.csv in the folder.
 
     Raises:
-      UserError: settings, source or weights that cannot be used, or not one readable image; see the message.
+      UserError: settings, source or weights that cannot be used, not one readable image, or another run that writes
+        the target; see the message.
     """
     target = Path(config.target).expanduser() if config.target else workdir / "features.npz"
     _check(config, target)
+    with lock_shared_target(target, "extract"):
+        _extract_source(config, target)
+
+
+def _extract_source(config: ConfigDict, target: Path) -> None:
+    """The task, in a target that no other run writes."""
     say = Speaker()
     source = pictures.open_pictures(Path(config.source), importer=config.importer, split=config.split)
     extractor = extractors.load(config, say)
@@ -194,6 +203,9 @@ def _about(config: ConfigDict, extractor: Extractor, source: pictures.Pictures) 
         "mean": extractor.mean,
         "std": extractor.std,
         "colour": config.colour,
+        "resize": bool(config.resize),
+        # The plugin's own choice for networks that JAX does not run.
+        "compute_dtype": jnp.dtype(settings.compute_dtype(config)).name if extractor.mesh else "openvino",
         "l2_normalised": bool(config.l2_normalise),
         "names": source.names,
         "commit": source_commit(),

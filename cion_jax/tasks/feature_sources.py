@@ -57,6 +57,11 @@ class Features:
         if found.shape != (len(self),) or not np.issubdtype(found.dtype, np.integer):
             what = f"{found.dtype} {found.shape}"
             raise UserError(f"{self.source}: {name} must be {len(self):,} whole numbers, not {what}")
+        if found.size and found.max() > np.iinfo(np.int64).max:
+            raise UserError(
+                f"{self.source}: {name} {found.max()} in row {found.argmax()} is more than 64 bits with sign hold: "
+                "renumber it"
+            )
         return found.astype(np.int64)
 
     def paths(self) -> np.ndarray:

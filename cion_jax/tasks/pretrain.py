@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from cion_jax.core import agreement
 from cion_jax.core import mesh as meshes
 from cion_jax.core.rng import key_for
+from cion_jax.core.target_lock import lock_shared_target
 from cion_jax.data import feed, loader
 from cion_jax.data.curriculum import Curriculum
 from cion_jax.methods.distill import Distill, Settings
@@ -33,6 +34,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
       UserError: for settings, data or checkpoints that do not fit; see the message.
       Preempted: the machine is about to be taken away; the state is saved.
     """
+    with lock_shared_target(workdir, "pretrain"):
+        _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: Path) -> None:
+    """The task, in a work directory that no other run writes."""
     settings.check(config)
     say = outputs.Speaker()
     mesh = meshes.make_mesh(config.mesh.fsdp)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cion_jax.core.files import atomic_file
+from cion_jax.core.target_lock import lock_target
 
 _KEY = "_fingerprint"
 
@@ -18,6 +19,7 @@ class Stages:
     """Results of stages in a folder, one .npz each.
 
     A stage is known by its name and by everything it depends on: settings, and the fingerprints of the stages before.
+    One process at a time computes stages in a folder.
 
     Args:
       folder: where the files are.
@@ -37,6 +39,9 @@ class Stages:
           name: of the stage and its file.
           depends: JSON-able; the stage is computed anew when it changes.
           compute: gives the arrays.
+
+        Raises:
+          UserError: another process computes a stage in the folder.
         """
         asked = json.dumps([self._version, name, depends], sort_keys=True)
         fingerprint = hashlib.sha256(asked.encode()).hexdigest()
@@ -44,13 +49,14 @@ class Stages:
         if (found := _read(file, fingerprint)) is not None:
             self._say(f"{name}: done before, in {file}")
             return found, fingerprint
-        self._say(f"{name} ...")
-        arrays = {key: np.asarray(value) for key, value in compute().items()}
-        with atomic_file(file) as partial, partial.open("wb") as opened:
-            np.savez(opened, **arrays, **{_KEY: np.array(fingerprint)})
-        # Of runs that were killed while they wrote: as large as the stage itself.
-        for left in self._folder.glob(f".{file.name}.*"):
-            left.unlink(missing_ok=True)
+        with lock_target(self._folder, f"stage {name}"):
+            # Half-written files of killed runs, as large as the stage itself. With the lock none is of a live process.
+            for left in self._folder.glob(f".{file.name}.*"):
+                left.unlink(missing_ok=True)
+            self._say(f"{name} ...")
+            arrays = {key: np.asarray(value) for key, value in compute().items()}
+            with atomic_file(file) as partial, partial.open("wb") as opened:
+                np.savez(opened, **arrays, **{_KEY: np.array(fingerprint)})
         return arrays, fingerprint
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_target
 from cion_jax.denoise import sums
 from cion_jax.tasks import feature_shards
 from cion_jax.tasks.outputs import Speaker
 
-_ROWS = 16_384
+_ROWS = 16_384  # images, or tracklets, at a time
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -29,7 +30,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     del workdir
     if not 0 <= config.shrinkage <= 1:
         raise UserError(f"whitening.shrinkage={config.shrinkage} must be between 0 and 1")
-    source, target, say = Path(config.source), Path(config.target), Speaker()
+    source, target = Path(config.source), Path(config.target)
+    with lock_target(target, "whitening"):
+        _whiten(source, target, config.shrinkage)
+    Speaker()(f"{target} holds the features, whitened by what varies within tracklets")
+
+
+def _whiten(source: Path, target: Path, shrinkage: float) -> None:
+    """Writes the shards that are missing, in a target that no other process writes."""
     columns = feature_shards.read_images(source)
     bad = dict(feature_shards.unreadable(source))
     good = np.ones(len(columns["path"]), bool)
@@ -37,8 +45,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
     features = feature_shards.Stored(source)
     pair = np.stack([columns["video"], columns["tracklet"]], axis=1)
     tracklet = np.unique(pair, axis=0, return_inverse=True)[1].reshape(-1)
-    mean, matrix = whitening(_blocks(features, tracklet, good), config.shrinkage)
-    about = feature_shards.manifest(source) | {"whitened": config.shrinkage}
+    count = int(tracklet.max(initial=-1)) + 1
+    mean, matrix = whitening(_blocks(features, tracklet, good), shrinkage, tracklets=count)
+    about = feature_shards.manifest(source) | {"whitened": shrinkage}
     paths = columns.pop("path").tolist()
     feature_shards.begin(target, about, paths, columns)
     for number, first, last in feature_shards.missing(target):
@@ -48,18 +57,18 @@ def run(config: ConfigDict, workdir: Path) -> None:
         found[~good[first:last]] = 0
         left = [(row - first, bad[row]) for row in bad if first <= row < last]
         feature_shards.write_shard(target, number, found.astype(features.dtype), left)
-    say(f"{target} holds the features, whitened by what varies within tracklets")
 
 
 def whitening(
-    blocks: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], shrinkage: float
+    blocks: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], shrinkage: float, *, tracklets: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The map after which the images of a tracklet vary alike in all directions: (x - mean) @ matrix.
 
     Args:
-      blocks: called for pairs of features float [rows, d] and their tracklets, integers from 0 [rows].
+      blocks: called for pairs of features float [rows, d] and their tracklets, integers 0..tracklets-1 [rows].
       shrinkage: share of the covariance within tracklets that is replaced by the same variance everywhere: frames that
         follow one another tell little, and directions that hardly vary are noise. 1 only centres.
+      tracklets: how many there are. Their sums, float64 [tracklets, d], are what takes memory.
 
     Returns:
       mean float64 [d], matrix float64 [d, d].
@@ -67,23 +76,32 @@ def whitening(
     Raises:
       UserError: no tracklet has two images that differ.
     """
-    total, square, count = np.zeros((0, 0)), 0.0, np.zeros(0, np.int64)
+    total, square, count = None, 0.0, np.zeros(tracklets, np.int64)
     for x, tracklet in blocks():
         x = np.asarray(x, np.float64)
-        size = max(int(tracklet.max(initial=-1)) + 1, len(total))
-        total = np.pad(total.reshape(-1, x.shape[1]), ((0, size - len(total)), (0, 0)))
+        total = np.zeros((tracklets, x.shape[1])) if total is None else total
         sums.add(total, x, tracklet)
-        count = np.bincount(tracklet, minlength=size) + np.pad(count, (0, size - len(count)))
+        np.add.at(count, tracklet, 1)
         square = square + x.T @ x
+    if total is None:
+        total = np.zeros((tracklets, 0))
     images = max(int(count.sum()), 1)
-    seen = count > 0
-    within = (square - (total[seen].T / count[seen]) @ total[seen]) / images
-    width = len(within) if np.ndim(within) else 0
+    within = (square - _sum_between(total, count)) / images
+    width = len(within)
     variance = np.trace(within) / width if width else 0.0
     if not variance > 1e-12:
         raise UserError("no tracklet has two images that differ: there is nothing to whiten by")
     smooth = (1 - shrinkage) * within + max(shrinkage, 1e-9) * variance * np.eye(width)
     return total.sum(axis=0) / images, np.linalg.inv(np.linalg.cholesky(smooth)).T
+
+
+def _sum_between(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """What the means of tracklets explain: sum of total total^T / count, from sums [t, d] and counts [t]."""
+    found = np.zeros((total.shape[1], total.shape[1]))
+    for first in range(0, len(total), _ROWS):
+        part = total[first : first + _ROWS]
+        found += (part / np.maximum(count[first : first + _ROWS], 1)[:, None]).T @ part
+    return found
 
 
 def _blocks(

@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
+from cion_jax.core import target_lock
 from cion_jax.core.errors import UserError
-from cion_jax.core.target_lock import lock_target
+from cion_jax.core.target_lock import lock_shared_target, lock_target
 
 HOLD = """
 import sys, time
@@ -64,3 +66,58 @@ def test_two_spellings_of_a_path_are_one_target(tmp_path):
 def test_longest_file_name_has_a_lock(tmp_path):
     with lock_target(tmp_path / ("人" * 85), "extract"):
         assert any(path.name.endswith(".lock") for path in tmp_path.iterdir())
+
+
+def test_one_process_locks_as_lock_target(tmp_path):
+    with (
+        lock_shared_target(tmp_path / "out", "extract"),
+        pytest.raises(UserError, match="written by task extract"),
+        lock_target(tmp_path / "out", "denoise"),
+    ):
+        raise AssertionError("the target is held")
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Makes this process number `index` of two. Real clusters are in tests/multiprocess."""
+    sent = []
+
+    def become(index):
+        def from_first_process(text):
+            if index == 0:
+                sent.append(text)
+            return sent[-1]
+
+        monkeypatch.setattr(jax, "process_index", lambda: index)
+        monkeypatch.setattr(target_lock, "from_first_process", from_first_process)
+
+    return become
+
+
+def test_only_the_first_process_takes_the_lock(tmp_path, cluster):
+    cluster(0)
+    with lock_shared_target(tmp_path / "out", "extract"):
+        cluster(1)
+        with lock_shared_target(tmp_path / "out", "extract"):
+            pass
+        with pytest.raises(UserError, match="being written"), lock_target(tmp_path / "out", "denoise"):
+            raise AssertionError("the first process still holds it")
+
+
+def test_a_refusal_reaches_every_process(tmp_path, cluster):
+    messages = []
+    with lock_target(tmp_path / "人", "denoise"):
+        for index in (0, 1):
+            cluster(index)
+            with pytest.raises(UserError) as caught, lock_shared_target(tmp_path / "人", "extract"):
+                raise AssertionError("the target is held")
+            messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "人 is being written by task denoise" in messages[0]
+
+
+def test_a_folder_that_cannot_be_written_reaches_every_process(tmp_path, cluster):
+    (tmp_path / "file").touch()
+    for index in (0, 1):
+        cluster(index)
+        with pytest.raises(UserError, match="file"), lock_shared_target(tmp_path / "file/out", "extract"):
+            raise AssertionError("no lock can lie in a file")

@@ -33,6 +33,11 @@ def market(tmp_path):
     return root
 
 
+def left_in(folder):
+    """Names in a folder, without lock files."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def skipped(target):
     with (target / "skipped.csv").open(newline="") as file:
         return {row["path"]: row["reason"] for row in csv.DictReader(file)}
@@ -98,7 +103,7 @@ def test_on_bad_image_error_names_the_image_and_leaves_nothing(market, tmp_path)
     spoil(market)
     with pytest.raises(UserError, match=r"0009_c1s1_000001_00\.jpg"):
         prepare.prepare(market, tmp_path / "out", on_bad_image="error")
-    assert [path.name for path in tmp_path.iterdir()] == ["market"]
+    assert left_in(tmp_path) == ["market"]
 
 
 def test_a_missing_file_of_an_annotation_is_listed(tmp_path):
@@ -142,7 +147,7 @@ def test_an_interrupted_import_leaves_nothing_that_reads_as_whole(market, tmp_pa
     monkeypatch.setattr(importers.market, "rows", rows)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(market, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["market"]
+    assert left_in(tmp_path) == ["market"]
 
 
 @pytest.mark.parametrize("method", ["add", "finish"])
@@ -153,7 +158,7 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing(market, tmp_path, monke
     monkeypatch.setattr(prepare.RecordWriter, method, full)
     with pytest.raises(UserError, match=f"disk is full: {tmp_path}/out"):
         prepare.prepare(market, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["market"]
+    assert left_in(tmp_path) == ["market"]
 
 
 def test_a_taken_target_is_left_alone_and_an_empty_one_used(market, tmp_path):
@@ -252,3 +257,106 @@ def test_given_rows_that_cannot_be_stored_are_told_and_leave_nothing(market, tmp
     (tmp_path / "a/file").touch()
     with pytest.raises(UserError, match="exists already"):
         prepare.prepare_rows(rows, tmp_path / "a", label="", total=5, about=about)
+
+
+ABOUT = {"source": "somewhere", "importer": "given", "labels": "x"}
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Rows for some ten small shards, two of them no pictures; `asked` has the numbers that rows were asked from."""
+    monkeypatch.setattr(prepare, "SHARD_BYTES", 15_000)
+    rows, asked = [], []
+    for number in range(50):
+        file = tmp_path / f"in/{number}.jpg"
+        picture(file, number, quality=95)
+        if number in (3, 31):
+            file.write_bytes(b"torn")
+        rows.append(importers.ImageRow("train", file, number // 5, number, 1, 2, number, f"{number}.jpg"))
+
+    take = prepare._Tally.take
+
+    def write(target, dies_at=None, about=ABOUT):
+        def dying(self, row, result):
+            if row.frame == dies_at:
+                raise KeyboardInterrupt
+            take(self, row, result)
+
+        def rows_from(first):
+            asked.append(first)
+            return iter(rows[first:])
+
+        monkeypatch.setattr(prepare._Tally, "take", dying)
+        return prepare.resume_rows(rows_from, target, label="given", total=len(rows), about=about)
+
+    write.asked = asked
+    return write
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def partials(tmp_path):
+    return [path.name for path in tmp_path.iterdir() if ".partial-" in path.name]
+
+
+def test_records_go_on_behind_the_last_whole_shard(many, tmp_path):
+    straight = many(tmp_path / "straight")
+    for dies_at in (2, 20, 21, 45):
+        with pytest.raises(KeyboardInterrupt):
+            many(tmp_path / "out", dies_at)
+    assert many(tmp_path / "out") == straight
+    _, *first, last = many.asked
+    assert first[:2] == [0, 0] and 0 < first[2] <= 20 and first[2] <= first[3] < last <= 45
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
+    assert set(skipped(tmp_path / "out")) == {"3.jpg", "31.jpg"}
+    assert not partials(tmp_path)
+
+
+def test_a_run_that_is_killed_at_its_very_end_goes_on(many, tmp_path, monkeypatch):
+    """The shards have their final names by then."""
+    many(tmp_path / "straight")
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prepare, "_write_names", die)
+        many(tmp_path / "out")
+    (left,) = partials(tmp_path)
+    assert list((tmp_path / left).glob("*-of-*"))
+    (tmp_path / left / "index-train.parquet").write_bytes(b"of the killed run")
+    many(tmp_path / "out")
+    assert many.asked[-1] > 40
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
+
+
+def test_unfinished_records_of_other_work_are_removed(many, market, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        many(tmp_path / "out", 30)
+    (left,) = partials(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        many(tmp_path / "out", 30, ABOUT | {"labels": "y"})
+    (other,) = partials(tmp_path)
+    assert other != left and many.asked == [0, 0]
+    (tmp_path / ".out.partial-ab12").mkdir()
+    (tmp_path / ".outer.partial-ab12").mkdir()
+    prepare.prepare(market, tmp_path / "out")
+    assert partials(tmp_path) == [".outer.partial-ab12"], "of this target only"
+
+
+def test_a_finished_shard_that_was_damaged_is_named(many, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        many(tmp_path / "out", 30)
+    (left,) = partials(tmp_path)
+    shard = next((tmp_path / left).glob("*train*00001*"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"train-00001\.unfinished is damaged .* delete its folder"):
+        many(tmp_path / "out")
+
+
+def test_a_run_that_fails_before_a_shard_is_finished_leaves_nothing(many, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        many(tmp_path / "out", 1)
+    assert not partials(tmp_path)

@@ -1,10 +1,13 @@
 """Closest pair first against a plain search over all pairs."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from cion_jax.denoise import agglomerate
+from cion_jax.denoise import agglomerate, near
+from cion_jax.denoise.watching import unwatched
 from tests.denoise import naive
 from tests.denoise.strategies import seeds
 
@@ -101,3 +104,35 @@ def test_where_all_are_near_the_nearest_are_followed_and_it_is_told(monkeypatch)
     assert (together <= (person[:, None] == person)).all()
     assert found.identities.max() + 1 < 24, "chains of nearest hold most of a person together"
     assert not agglomerate.merge_closest(sums, 0.01, ends=np.arange(60) + 1).warnings
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_labels_do_not_depend_on_tiles_where_candidates_are_pruned(monkeypatch, ties):
+    """Processors and accelerators have other tiles, so pairs come in another order and are pruned at other times."""
+    monkeypatch.setattr(agglomerate, "_NEAREST", 3)
+    monkeypatch.setattr(agglomerate, "_MOST_PAIRS", 400)
+    rng = np.random.default_rng(0)
+    sums = rng.normal(size=(200, 6))
+    if ties:  # few directions, so that many pairs are equally far apart
+        sums = np.sign(sums) * rng.integers(1, 3, (200, 1))
+    original, found = near.near_pairs, []
+    for tiling in (near.Tiling(8, 8, 0), near.Tiling(16, 64, 0), near.Tiling(256, 256, 1 << 12)):
+        monkeypatch.setattr(near, "near_pairs", functools.partial(original, tiling=tiling))
+        merged = agglomerate.merge_closest(sums, 0.45, ends=np.full(200, 200), loose=1.25)
+        assert merged.warnings, "the test needs pruning"
+        found.append(merged.identities.tolist())
+    assert found[0] == found[1] == found[2]
+
+
+def test_pruned_candidates_are_those_among_the_nearest_of_one_end(monkeypatch):
+    monkeypatch.setattr(agglomerate, "_NEAREST", 3)
+    monkeypatch.setattr(agglomerate, "_MOST_PAIRS", 100)
+    sums = np.random.default_rng(1).normal(size=(50, 4))
+    pairs, warnings = agglomerate._candidates(sums, np.full(50, 50), 1.5, unwatched, "")
+    unit = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    distance = 1 - unit @ unit.T + 9 * np.eye(50)
+    nearest = np.argsort(distance, axis=1)[:, :3]
+    expected = {
+        (min(i, j), max(i, j)) for i in range(50) for j in nearest[i].tolist() if distance[i, j] <= 1.5
+    }
+    assert warnings and set(map(tuple, pairs.tolist())) == expected

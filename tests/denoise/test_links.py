@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cion_jax.denoise import links
+from cion_jax.denoise import agglomerate, links
 
 
 def chain(count=12, step=10):
@@ -51,3 +51,17 @@ def test_people_seen_together_are_not_linked_directly():
     moments = [np.array([1]), np.array([1, 2])]
     assert close(np.ones((2, 3)), moments=moments).identities.tolist() == [0, 1]
     assert close(np.ones((2, 3)), moments=[np.array([1]), np.array([2])]).identities.tolist() == [0, 0]
+
+
+def test_links_that_were_cut_are_not_listed():
+    found = close(chain(), max_radius=0.1)
+    first, second = found.links.T
+    assert len(found.links) and found.identities.max() > 0
+    assert (found.identities[first] == found.identities[second]).all(), "a link joins two identities"
+
+
+def test_what_is_told_while_a_component_is_merged_again_is_told_on(monkeypatch):
+    monkeypatch.setattr(agglomerate, "_NEAREST", 1)
+    monkeypatch.setattr(agglomerate, "_MOST_PAIRS", 5)
+    found = close(chain(24, 1), max_radius=0.01)
+    assert any("nearest of each group were followed" in warning for warning in found.warnings)

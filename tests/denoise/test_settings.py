@@ -13,6 +13,7 @@ from cion_jax import denoise
         ({"merging": "ward"}, "merging='ward'"),
         ({"sigma_cst": 0.0}, "sigma_cst=0"),
         ({"min_images": 0}, "min_images"),
+        ({"half_width": -1}, "half_width=-1 must be None or not negative"),
         ({"merging": "agglomerative", "mutual": 3}, "mutual would do nothing: .* merging='closure'"),
         (
             {"merging": "agglomerative", "max_share": 0.5, "max_radius": 0.3},

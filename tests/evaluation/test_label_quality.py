@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cion_jax import evaluation
 from cion_jax.evaluation import label_quality, removal_quality
+from cion_jax.evaluation.label_quality import person_of_group
 
 COUNTS = {
     "images",
@@ -187,3 +188,24 @@ def test_removal_of_nothing_is_perfect():
     assert removal_quality([], [], [])["removal_precision"] == 1
     nobody = removal_quality(np.zeros(3, int), np.zeros(3, int), np.full(3, -1))
     assert nobody["noise_images"] == 3 and nobody["removal_recall"] == 0
+
+
+@pytest.mark.parametrize("base", [10**16, 10**18, 2**63 - 10**7])
+def test_huge_identity_numbers_change_nothing(base):
+    """Identities by time stamp or hash: a key of group and person must not overflow."""
+    rng = np.random.default_rng(0)
+    groups, true = rng.integers(-1, 900, 4000), rng.integers(-1, 50, 4000)
+    huge = np.where(true < 0, -1, base + 7 * true)
+    person = person_of_group(groups, true)
+    expected = np.where(person < 0, -1, base + 7 * person)
+    np.testing.assert_array_equal(person_of_group(groups, huge), expected)
+    after = np.where(rng.random(4000) < 0.2, -1, groups)
+    assert removal_quality(groups, after, huge) == removal_quality(groups, after, true)
+    assert label_quality(groups, huge) == label_quality(groups, true)
+
+
+def test_numbers_that_no_int64_holds_are_refused():
+    with pytest.raises(
+        ValueError, match=r"true\[1\] is 18446744073709551615, more than 64 bits with sign hold"
+    ):
+        label_quality(np.array([0, 0]), np.array([1, 2**64 - 1], np.uint64))

@@ -1,6 +1,7 @@
 """The report: figures that add up, galleries that show what they say, a page that needs nothing else."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from cion_jax.evaluation.label_report import (
     Denoised,
     Level,
     Links,
+    Names,
     Run,
     between,
     bins,
@@ -169,6 +171,63 @@ def test_galleries_show_what_they_say():
     assert sorted(strip.title for strip in identities) == ["Identity 0", "Identity 1", "Identity 2"]
     assert [group.label for group in identities[0].groups] == ["video 0", "video 1"]
     assert not any(strip.wrong for strips in by_title.values() for strip in strips), "nobody knows the truth"
+
+
+def names(identities=(30, -1, 32)):
+    """What the user calls things: tracklets begin anew in every video, one identity was not drawn."""
+    return Names(
+        tracklets=8800 + TRACKLETS % 3, identities=np.array(identities), image=lambda row: f"<i>/{row}&.jpg"
+    )
+
+
+def test_galleries_call_things_what_the_user_calls_them(tmp_path):
+    shown = galleries(denoised(names=names()))
+    by_title = {gallery.title: gallery.strips for gallery in shown}
+    (removed,), (moved,) = by_title["Removed images"], by_title["Moved images"]
+    assert removed.title == "Tracklet 8802, video 0" and removed.note == "distance 0.196; <i>/11&.jpg"
+    assert [group.label for group in moved.groups] == ["from tracklet 8800", "moved", "to tracklet 8801"]
+    assert moved.note.endswith("<i>/3&.jpg") and moved.groups[1].tiles[0].name == "<i>/3&.jpg"
+    assert {strip.title for strip in by_title["Identities"]} == {
+        "Identity 30",
+        "Identity not drawn",
+        "Identity 32",
+    }
+    assert [strip.title for strip in by_title["Near misses"]] == [
+        "Distance 0.190, identity not drawn and identity 32",
+        "Distance 0.200, identities 30 and 32",
+    ]
+    page = write(run(galleries=shown), tmp_path, picture=picture).read_text()
+    assert "<i>/" not in page and 'alt="&lt;i&gt;/11&amp;.jpg"' in page
+    Tags(page)
+    told = json.loads((tmp_path / "report.json").read_text())["galleries"]
+    tile = told[0]["strips"][0]["groups"][0]["tiles"][0]
+    assert tile["name"] == f"<i>/{tile['row']}&.jpg"
+
+
+def test_links_whose_sides_were_parted_or_left_out_at_the_end_are_not_shown():
+    labels = LABELS.copy()
+    labels[PARTS == 2] = 2  # went to another identity after all
+    labels[(PARTS == 1) & (np.arange(24) < 8)] = -1  # of this side some were left out, others stayed
+    by_title = {gallery.title: gallery.strips for gallery in galleries(denoised(labels=labels))}
+    assert [strip.title for strip in by_title["Most doubtful links"]] == ["Distance 0.150, identity 1"]
+    labels[PARTS == 1] = -1
+    assert "Most doubtful links" not in {gallery.title for gallery in galleries(denoised(labels=labels))}
+
+
+def test_a_table_and_a_chart_can_be_read_without_eyes_or_mouse(tmp_path):
+    page = write(run(), tmp_path, picture=picture).read_text()
+    heads = re.findall(r"<th[ >][^>]*", page)
+    assert heads and all('scope="' in head for head in heads)
+    charts = page.count("<svg")
+    assert charts and page.count("<details") == charts, "every chart has its figures as a table"
+    assert 'alt="image 11"' in page
+    for count in json.loads((tmp_path / "report.json").read_text())["sizes"]:
+        assert f"<td>{count['groups']:,}</td>" in page
+
+
+def test_a_title_that_is_no_text_does_not_end_the_report(tmp_path):
+    odd = dataclasses.replace(run(), title=b"a\xff".decode(errors="surrogateescape"))
+    assert "a\\udcff" in write(odd, tmp_path).read_text()
 
 
 def test_with_the_truth_wrong_decisions_are_marked():

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cion_jax import bridge
+from cion_jax.core.target_lock import lock_target
 from tests.parity import weights
 from tests.resume import launch
 
@@ -43,6 +44,13 @@ def backbone(tmp_path_factory):
 
 def extracted(people, backbone, target, processes):
     """The target, and what each process said."""
+    with started(people, backbone, target, processes) as runs:
+        return target, [run.succeed() for run in runs]
+
+
+@contextlib.contextmanager
+def started(people, backbone, target, processes):
+    """The processes of a run."""
     settings = {"source": people, "weights": backbone, "target": target, "shard_rows": 3, "batch_size": 2}
     port = launch.free_port()
     with contextlib.ExitStack() as stack:
@@ -58,7 +66,7 @@ def extracted(people, backbone, target, processes):
             )
             for number in range(processes)
         ]
-        return target, [run.succeed() for run in runs]
+        yield runs
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +104,11 @@ def test_lost_shards_are_shared_out_again(targets, people, backbone):
     for number in range(SHARDS):
         name = f"features-{number:05}.npy"
         assert (two / name).read_bytes() == (one / name).read_bytes(), f"{name} differs"
+
+
+def test_all_processes_end_where_another_run_writes_the_target(people, backbone, tmp_path):
+    with lock_target(tmp_path / "out", "denoise"), started(people, backbone, tmp_path / "out", 2) as runs:
+        for code, said in [run.end() for run in runs]:
+            assert code == 2, said[-3000:]
+            assert "out is being written by task denoise" in said
+    assert not (tmp_path / "out").exists()

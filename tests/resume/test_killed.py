@@ -104,6 +104,10 @@ def test_records_are_those_of_an_undisturbed_run(done):
         for name in ("out", "straight")
     )
     assert out == straight and len(out) == 23, "one image of the album is torn"
+    names = sorted(path.name for path in (folder / "records/straight/records").iterdir())
+    assert len([name for name in names if ".array_record-" in name]) > 3
+    assert_same(folder / "records", [f"records/{name}" for name in names])
+    assert not list((folder / "records/out").glob(".records.partial-*"))
 
 
 def test_shards_that_were_done_are_not_done_again(done):

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_target
 from cion_jax.data import pictures, prepare, records
 from cion_jax.evaluation import label_quality
-from cion_jax.tasks import bootstrap, denoise_input, extract, feature_shards, pretrain
+from cion_jax.tasks import bootstrap, denoise, denoise_input, extract, feature_shards, pretrain
 from configs import bootstrap as settings
+from tests.tasks.two_runs import try_during
 
 PEOPLE, VIDEOS, IMAGES, WIDTH = 4, 3, 6, 16
 
@@ -351,3 +353,24 @@ def test_synthetic_people_go_through_two_real_rounds(tmp_path, capsys):
     for number in range(2):
         for name in ("denoised/report.html", "denoised/records", "pretrain/backbone.safetensors"):
             assert (tmp_path / f"moved/round_{number}" / name).exists(), name
+
+
+def test_a_second_run_in_the_work_directory_is_refused_and_the_first_is_unharmed(
+    source, asked, tmp_path, monkeypatch
+):
+    work = tmp_path / "work"
+    refusals = try_during(monkeypatch, extract, "run", lambda: bootstrap.run(config_of(source), work))
+    bootstrap.run(config_of(source, rounds=1), work)
+    assert "work is being written by task bootstrap" in refusals[0]
+    assert [name for name, _ in asked] == ["pretrain", "extract"]
+    assert len(json.loads((work / "rounds.json").read_text())) == 2
+
+
+def test_parts_of_a_round_hold_their_own_targets(source, asked, tmp_path, monkeypatch):
+    def second():
+        with lock_target(tmp_path / "round_0/denoised", "evaluate"):
+            raise AssertionError("the part denoise holds it")
+
+    refusals = try_during(monkeypatch, denoise.progressive, "across_videos", second)
+    bootstrap.run(config_of(source, rounds=1), tmp_path)
+    assert "round_0/denoised is being written by task denoise" in refusals[0]

@@ -8,8 +8,9 @@ import pytest
 
 from cion_jax import denoise as levels
 from cion_jax import main
+from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
-from cion_jax.data import records
+from cion_jax.data import prepare, records
 from cion_jax.tasks import denoise
 from tests.tasks.denoise_data import (
     columns_of,
@@ -22,6 +23,7 @@ from tests.tasks.denoise_data import (
     shards,
     with_about,
 )
+from tests.tasks.two_runs import try_during
 
 GIVEN = {"sigma_cst": 0.11, "sigma_drm": 0.18, "report": False}
 STAGES = ("levels_1_2", "level_3", "finish")
@@ -70,7 +72,7 @@ def test_a_folder_with_everything(source, run, tmp_path):
     found, said = run(source, truth="identity")
     out = tmp_path / "out"
     names = ["annos.json", "labels.parquet", "report.html", "report.json", "settings.json", "stages"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".lock") == names
     assert sorted(p.stem for p in (out / "stages").iterdir()) == [
         "finish",
         "level_3",
@@ -80,6 +82,7 @@ def test_a_folder_with_everything(source, run, tmp_path):
     settings = json.loads((out / "settings.json").read_text())
     assert settings["source"] == source and settings["mode"] == "recommended"
     assert settings["merging"] == "agglomerative" and settings["sigma_cst"] != 0.2
+    assert settings["commit"] == source_commit()
     assert {"kept", "moved", "removed"} == set(found["action"])
     assert "levels 1 and 2:" in said and "level 3:" in said and "left" in said, "progress with the time left"
     assert "BCubed F" in said and f"wrote {out / 'report.html'}" in said
@@ -92,7 +95,8 @@ def test_without_target_the_result_is_in_the_work_directory(source, tmp_path):
 
 
 def contents(target):
-    return {path.name: path.read_bytes() for path in target.iterdir() if path.is_file()}
+    files = [path for path in target.iterdir() if path.is_file() and path.suffix != ".lock"]
+    return {path.name: path.read_bytes() for path in files}
 
 
 def test_nothing_of_other_labels_stays_beside_new_ones(columns, source, run, tmp_path):
@@ -253,6 +257,56 @@ def test_records_with_other_labels_stop_a_run_before_it_changes_anything(album, 
     assert records.is_prepared(tmp_path / "out/records")
 
 
+def test_records_of_other_features_are_refused_before_the_work(album, run, tmp_path):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    run(source, mode="paper", records=True)
+    other = save(tmp_path / "f.npz", with_about(columns | {"features": columns["features"] + 1}, folder))
+    (tmp_path / "out/stages/levels_1_2.npz").unlink()
+    with pytest.raises(UserError, match=r"out/records holds records of other features: remove it"):
+        run(other, mode="paper")
+    assert not (tmp_path / "out/stages/levels_1_2.npz").exists(), "nothing was computed"
+
+
+def test_records_that_may_not_fit_are_told_of_before_the_work(album, run, tmp_path):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    run(source, mode="paper", records=True)
+    _, said = run(source, mode="paper")
+    assert "other settings" not in said
+    _, said = run(source, mode="paper", options__give_back="yes")
+    assert said.index("out/records was made with other settings (give_back)") < said.index("finish ...")
+
+
+def test_records_of_a_killed_run_are_gone_on_with_or_removed(album, run, tmp_path, monkeypatch):
+    folder, columns = album
+    source = save(tmp_path / "f.npz", with_about(columns, folder))
+    monkeypatch.setattr(prepare, "SHARD_BYTES", 2000)
+    take, taken = prepare._Tally.take, []
+
+    def dying(self, row, result):
+        taken.append(row.path)
+        if len(taken) == 10:
+            raise KeyboardInterrupt
+        take(self, row, result)
+
+    monkeypatch.setattr(prepare._Tally, "take", dying)
+    for asked, left in (({}, 1), ({"sigma_drm": 1.5, "records": False}, 0), ({}, 1)):
+        taken.clear()
+        if asked:
+            run(source, mode="paper", **asked)
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run(source, mode="paper", records=True)
+        assert len(list((tmp_path / "out").glob(".records.partial-*"))) == left
+    begun = taken.copy()
+    found, _ = run(source, mode="paper", records=True)
+    again = set(taken[10:]) & set(begun)
+    assert 0 < len(again) < 5, "only images of the shard that was open are written again"
+    assert [r.path for r in records.open_split(tmp_path / "out/records", "train")] == found["path"]
+    assert not list((tmp_path / "out").glob(".records.partial-*"))
+
+
 def test_records_without_images_are_refused_before_the_work(album, run, tmp_path):
     source = save(tmp_path / "f.npz", with_about(album[1], tmp_path / "gone"))
     with pytest.raises(UserError, match=r"gone and are gone: put them back"):
@@ -337,3 +391,16 @@ def test_the_smallest_sources(columns, run, tmp_path, count, mode):
     found, _ = run(few, mode=mode, calibrate="no", truth=str(truth))
     assert len(found["identity"]) == count and found["identity"][0] == 0
     assert (tmp_path / "out/report.html").is_file()
+
+
+def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(source, run, tmp_path, monkeypatch):
+    expected, _ = run(source, **GIVEN, target="alone")
+
+    def second():
+        denoise.run(config_of(source, target=str(tmp_path / "out"), mode="paper"), tmp_path)
+
+    refusals = try_during(monkeypatch, denoise.progressive, "across_videos", second)
+    found, _ = run(source, **GIVEN)
+    assert "out is being written by task denoise" in refusals[0]
+    assert found == expected
+    assert json.loads((tmp_path / "out/settings.json").read_text())["mode"] == "recommended"

@@ -1,6 +1,7 @@
 """The report of a run of the task: every level measured, the right images chosen."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -72,15 +73,18 @@ def test_a_subsample_is_a_level_and_its_rest_is_not_shown_as_removed(images, tmp
     sums = np.stack([images.features[np.flatnonzero(parts == k)].sum(axis=0) for k in range(parts.max() + 1)])
     identity = denoise_report._of_parts(parts, report.result.levels["level 3"], len(sums))
     between = denoise_report.label_report.between(sums, identity)
-    titles = [
+    shown = [
         [
-            strip.title
+            strip
             for gallery in denoise_report._galleries(one, sums, identity, between)
             for strip in gallery.strips
         ]
         for one in (report, whole)
     ]
-    assert titles[0] == titles[1]
+    assert [strip.groups for strip in shown[0]] == [strip.groups for strip in shown[1]]
+    # Identities of 10 and more were not drawn: labels.parquet does not have them.
+    numbers = [int(n) for strip in shown[0] for n in re.findall(r"identit\w+ (\d+)", strip.title.lower())]
+    assert numbers and max(numbers) < 10 and any("not drawn" in strip.title for strip in shown[0])
 
 
 def test_where_images_were_placed():
@@ -95,6 +99,55 @@ def test_where_images_were_placed():
     result = denoise.Result(levels["finished"], levels, np.zeros((0, 2), np.int64), [])
     placed = denoise_report._placed(result, denoise_outputs.actions(result))
     assert placed.tolist() == [0, 1, -1, 1, 1, -1, -1]
+
+
+def test_numbers_and_names_are_those_of_the_source(tmp_path):
+    """The source numbers tracklets from 8823 on; the report says those, and paths, not its own counts."""
+    columns = columns_of(crowd())
+    columns |= {"tracklet": 8823 + 7 * columns["tracklet"], "video": 500 + 3 * columns["video"]}
+    columns["path"] = np.array([f"<b>{path}" for path in columns["path"]])
+    images = denoise_input.read(save(tmp_path / "f.npz", columns))
+    report = report_of(images, MODES["recommended"])
+    denoise_report.write(tmp_path, report, title="crowd", thumbnails=False)
+    known = set(zip(columns["tracklet"].tolist(), columns["video"].tolist(), strict=True))
+    galleries = json.loads((tmp_path / "report.json").read_text())["galleries"]
+    strips = {gallery["title"]: gallery["strips"] for gallery in galleries}
+    for strip in strips["Removed images"]:
+        tracklet, video = map(int, re.fullmatch(r"Tracklet (\d+), video (\d+)", strip["title"]).groups())
+        assert (tracklet, video) in known
+        tile = strip["groups"][0]["tiles"][0]
+        row = tile["row"]
+        assert tile["name"] == images.paths[row] and images.paths[row] in strip["note"]
+        assert (images.columns["tracklet"][row], images.columns["video"][row]) == (tracklet, video)
+    assert all(
+        int(re.search(r"from tracklet (\d+)", strip["groups"][0]["label"])[1]) >= 8823
+        for strip in strips["Moved images"]
+    )
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>0/" not in text and "&lt;b&gt;" in text
+
+
+def test_images_without_paths_are_called_by_their_row(images, tmp_path):
+    columns = columns_of(crowd())
+    order = np.random.default_rng(0).permutation(len(columns["path"]))
+    del columns["path"]
+    shuffled = save(tmp_path / "f.npz", {name: column[order] for name, column in columns.items()})
+    images = denoise_input.read(shuffled)
+    names = denoise_report._names(report_of(images, MODES["paper"], truth=False))
+    assert names.image(5) == f"row {images.rows[5]}"
+
+
+def test_identities_that_were_merged_again_are_shown_by_links_that_held(images):
+    """The closure's links do not span them any more: the nearest of their parts do."""
+    settings = denoise.paper(sigma_drm=0.3, max_share=0.01)
+    report = report_of(images, settings, truth=False)
+    assert report.result.warnings, "the test needs a component that is merged again"
+    parts, labels = report.result.levels["level 2"], report.result.levels["level 3"]
+    total = denoise_report.sums.of_labels(images.features, parts, parts.max() + 1)
+    identity = denoise_report._of_parts(parts, labels, len(total))
+    first, second = denoise_report._holding_links(report.result.links, total, identity).T
+    assert (identity[first] == identity[second]).all()
+    assert len(first) == len(total) - len(np.unique(identity)), "every identity hangs together by them"
 
 
 def test_what_holds_an_identity_together():

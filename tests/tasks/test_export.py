@@ -11,6 +11,7 @@ from cion_jax.core.errors import UserError
 from cion_jax.tasks import export
 from configs import export as settings
 from tests.parity import weights
+from tests.tasks.two_runs import try_during
 
 NAME = "resnet18"
 MISSING = [name for name in onnx_graph.PACKAGES if importlib.util.find_spec(name) is None]
@@ -80,4 +81,14 @@ def test_torch_weights_keep_what_the_file_tells(source, tmp_path, suffix):
 def test_mistakes_are_named(source, tmp_path, values, message):
     with pytest.raises(UserError, match=message):
         export.run(config_of(**({"source": str(source)} | values)), tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(source, tmp_path, monkeypatch):
+    target = tmp_path / "weights.safetensors"
+    config = config_of(source=str(source), format="torch", target=str(target))
+    refusals = try_during(monkeypatch, bridge, "save_file", lambda: export.run(config, tmp_path))
+    export.run(config, tmp_path)
+    assert "weights.safetensors is being written by task export" in refusals[0]
+    found = bridge.load_file(target)
+    assert found.keys() == bridge.load_file(source).keys()

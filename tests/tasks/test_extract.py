@@ -16,6 +16,7 @@ from cion_jax.data.preprocess import prepare_eval
 from cion_jax.tasks import extract, extractors, feature_files, feature_shards
 from configs import extract as settings
 from tests.parity import weights
+from tests.tasks.two_runs import try_during
 
 NAME, SIZE = "resnet18", (32, 16)
 
@@ -92,7 +93,8 @@ def test_paths_identities_and_what_was_left_out(done):
     with feature_files.skipped_file(done).open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["path", "reason"] and rows[1][0] == "1/05.png" and "not a readable" in rows[1][1]
-    assert sorted(p.name for p in done.parent.iterdir()) == ["features.npz", "features.skipped.csv"]
+    names = sorted(p.name for p in done.parent.iterdir() if not p.name.startswith("."))
+    assert names == ["features.npz", "features.skipped.csv"]
 
 
 def test_parquet_with_unit_length_in_float16(done, people, backbone, tmp_path, capsys):
@@ -142,6 +144,7 @@ def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch, t
         values = {"source": str(tmp_path / "x"), "weights": str(backbone), "shard_rows": 2}
         extract.run(config_of(**values, target=str(tmp_path / target)), tmp_path / "work")
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "x"]
+    left = [path for path in left if path.suffix != ".lock"]
     assert not left, "images that are mended would be taken for done"
 
 
@@ -233,6 +236,45 @@ def test_a_folder_of_other_features_is_refused(people, backbone, tmp_path):
     extract.run(config_of(**values), tmp_path)
     with pytest.raises(UserError, match=r"holds features of other work .*input_size"):
         extract.run(config_of(**values, input_size=(64, 32)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": {"name": "", "dtype": "bfloat16"}}, "compute_dtype 'float32', not 'bfloat16'"),
+        ({"resize": True}, "resize False, not True"),
+        ({"normalisation": "half"}, r"mean \[0.5, 0.4, 0.3\]"),
+    ],
+)
+def test_shards_of_another_precision_are_refused(people, backbone, tmp_path, monkeypatch, change, named):
+    """A store that is begun on a processor and ended on an accelerator would mix float32 and bfloat16."""
+    values = shard_values(people, backbone, tmp_path / "store")
+    stand_in = lambda apply, batches, total, **_: np.full((total, 2), len(list(batches)), np.float32)  # noqa: E731
+    monkeypatch.setattr(extract.features, "extract", stand_in)
+    extract.run(config_of(**values), tmp_path)
+    (tmp_path / "store/features-00001.npy").unlink()
+    with pytest.raises(UserError, match=f"holds features of other work .*{named}"):
+        extract.run(config_of(**values | change), tmp_path)
+    extract.run(config_of(**values), tmp_path)
+
+
+@pytest.mark.parametrize("target", ["features.npz", "store"])
+def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(
+    people, backbone, tmp_path, monkeypatch, target
+):
+    config = config_of(**shard_values(people, backbone, tmp_path / target))
+
+    def stand_in(apply, batches, total, **_):
+        return np.full((total, 2), len(list(batches)), np.float32)
+
+    monkeypatch.setattr(extract.features, "extract", stand_in)
+    refusals = try_during(monkeypatch, extract.features, "extract", lambda: extract.run(config, tmp_path))
+    extract.run(config, tmp_path)
+    assert f"{target} is being written by task extract" in refusals[0]
+    if target == "store":
+        assert len(feature_shards.Stored(tmp_path / target)) == 11
+    else:
+        assert np.load(tmp_path / target)["features"].shape == (10, 2)
 
 
 write_shard = feature_shards.write_shard

@@ -46,6 +46,13 @@ def test_plural_names_are_taken(tmp_path):
     assert found.dtype == np.int64 and found.tolist() == [0, 1, 2, 3]
 
 
+def test_numbers_that_no_int64_holds_are_told(tmp_path):
+    huge = np.array([1, 2**63, 3, 4], np.uint64)
+    source = denoise_data.save(tmp_path / "f.npz", {"features": FEATURES, "tracklet": huge})
+    with pytest.raises(UserError, match="tracklet 9223372036854775808 in row 1 is more than 64 bits"):
+        open_features(source).numbers("tracklet")
+
+
 def test_rows_without_an_image_are_not_usable(tmp_path):
     found = open_features(shards(tmp_path / "f", unreadable=(0, 2), rows=2))
     assert found.usable.tolist() == [1, 3] and len(found) == 4

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from cion_jax.core.errors import UserError
+from cion_jax.data import prepare as prepare_data
 from cion_jax.data import records
 from cion_jax.tasks import prepare
 from configs import prepare as settings
+from tests.tasks.two_runs import try_during
 
 
 @pytest.fixture
@@ -82,3 +84,12 @@ def test_several_processes_do_not_prepare_the_same(people, tmp_path, monkeypatch
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     with pytest.raises(UserError, match="one process"):
         prepare.run(config_of(source=str(people)), tmp_path)
+
+
+def test_a_second_run_on_the_target_is_refused_and_the_first_is_unharmed(people, tmp_path, monkeypatch):
+    config = config_of(source=str(people), target=str(tmp_path / "out"))
+    writer = prepare_data.RecordWriter
+    refusals = try_during(monkeypatch, writer, "finish", lambda: prepare.run(config, tmp_path / "work"))
+    prepare.run(config, tmp_path / "work")
+    assert "out is being written by task prepare" in refusals[0]
+    assert len(list(records.open_split(tmp_path / "out", "train"))) == 5

@@ -14,6 +14,8 @@ from safetensors import safe_open
 
 from cion_jax import zoo
 from cion_jax.core import mesh as meshes
+from cion_jax.core.errors import UserError
+from cion_jax.core.target_lock import lock_target
 from cion_jax.data.importers import synthetic
 from cion_jax.methods.distill import Distill
 from cion_jax.tasks import pretrain, programs, settings
@@ -172,3 +174,12 @@ def test_the_log_says_what_the_run_is(finished):
         "4 images per identity",
     ):
         assert part in text, text
+
+
+def test_a_work_directory_that_another_run_writes_is_refused(finished):
+    _, folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    refused = pytest.raises(UserError, match="run is being written by task pretrain")
+    with lock_target(folder, "pretrain"), refused:
+        pretrain.run(tiny_config.get_config(), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

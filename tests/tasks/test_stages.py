@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cion_jax.tasks.stages import Stages
+from tests.tasks.two_runs import try_during
 
 
 @pytest.fixture
@@ -73,3 +74,14 @@ def test_what_a_killed_run_half_wrote_is_removed(counted, tmp_path):
     (folder / ".b.npz.x7k2").write_bytes(b"half")
     counted()
     assert sorted(path.name for path in folder.iterdir()) == [".b.npz.x7k2", "a.npz"], "of this stage only"
+
+
+def test_a_second_run_in_the_folder_does_not_remove_what_the_first_is_writing(tmp_path, monkeypatch):
+    def stages():
+        return Stages(tmp_path / "stages", 1, print)
+
+    refusals = try_during(monkeypatch, np, "savez", lambda: stages().get("a", [2], lambda: {"x": 2}))
+    found, _ = stages().get("a", [1], lambda: {"x": 1})
+    assert "stages is being written by" in refusals[0]
+    again, _ = stages().get("a", [1], lambda: {"x": 1 // 0})
+    assert found["x"] == again["x"] == 1

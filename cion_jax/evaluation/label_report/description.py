@@ -51,12 +51,19 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A picture to show: the number that the `picture` callback takes, a few words, and, where the truth is
-    known, whether it is of another person than it should be."""
+    """A picture to show.
+
+    Attributes:
+      row: the number that the `picture` callback takes.
+      caption: a few words below it.
+      wrong: where the truth is known, whether it is of another person than it should be.
+      name: what the user calls the image: its path, for example.
+    """
 
     row: int
     caption: str = ""
     wrong: bool = False
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

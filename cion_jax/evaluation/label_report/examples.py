@@ -28,6 +28,21 @@ class Links(NamedTuple):
     distance: np.ndarray
 
 
+class Names(NamedTuple):
+    """What the user calls the images and groups of `Denoised`.
+
+    Attributes:
+      tracklets: integers [n], the tracklet of each image as the source numbers it; with the video it names one.
+      identities: integers [identities], the number of each of `Denoised.labels` in the final labels, -1 for one that
+        is not among them.
+      image: row -> path, or another name of the image.
+    """
+
+    tracklets: np.ndarray
+    identities: np.ndarray
+    image: Callable[[int], str]
+
+
 class Denoised(NamedTuple):
     """Labels of every image before, between and after; all integers [n].
 
@@ -43,6 +58,7 @@ class Denoised(NamedTuple):
       looseness: floating, by number of the identity: how far its images are from its centre, which is
         1 - |sum of unit features| / images on average; None if unknown.
       true: the truth, -1 nobody; None if unknown.
+      names: what the user calls all that; None: the numbers above.
     """
 
     tracklets: np.ndarray
@@ -55,6 +71,7 @@ class Denoised(NamedTuple):
     missed: Links | None = None
     looseness: np.ndarray | None = None
     true: np.ndarray | None = None
+    names: Names | None = None
 
 
 def galleries(run: Denoised, *, strips: int = 10, seed: int = 0) -> list[Gallery]:
@@ -117,15 +134,44 @@ class _Shower:
             self.person = person_of_group(run.labels, run.true)
             self.person_before = person_of_group(run.tracklets, run.true)
 
-    def distance(self, row: int) -> str:
-        return "" if self.run.distances is None else f"distance {self.run.distances[row]:.3f}"
+    def note(self, row: int) -> str:
+        """How far an image is from where it belongs, and its name."""
+        distance = "" if self.run.distances is None else f"distance {self.run.distances[row]:.3f}"
+        return "; ".join(filter(None, (distance, self.image_name(row))))
+
+    def image_name(self, row: int) -> str:
+        """As the user calls the image; "" if unknown."""
+        return "" if self.run.names is None else self.run.names.image(int(row))
+
+    def tracklet_name(self, tracklet: int) -> str:
+        """As the source numbers a tracklet."""
+        if self.run.names is None:
+            return f"tracklet {tracklet}"
+        return f"tracklet {self.run.names.tracklets[self.tracklets(tracklet)[0]]}"
+
+    def identity_number(self, identity: int) -> int:
+        """As the final labels number an identity; -1 for one that is not among them."""
+        return identity if self.run.names is None else int(self.run.names.identities[identity])
+
+    def identity_name(self, identity: int) -> str:
+        """The same in words."""
+        number = self.identity_number(identity)
+        return "identity not drawn" if number < 0 else f"identity {number}"
+
+    def final(self, rows: np.ndarray) -> int:
+        """The identity in which most of the rows ended; -1 if none is in any."""
+        labels = self.run.labels[rows]
+        return _most_frequent(labels[labels >= 0]) if (labels >= 0).any() else -1
+
+    def tile(self, row: int, wrong: bool = False) -> Tile:
+        return Tile(int(row), wrong=bool(wrong), name=self.image_name(row))
 
     def tiles(self, rows: np.ndarray) -> list[Tile]:
         """Tiles marked where they are of another person than most of their final identity."""
-        if not self.knows:
-            return [Tile(int(row)) for row in rows]
-        wrong = (self.run.labels[rows] >= 0) & (self.run.true[rows] != self.person[rows])
-        return [Tile(int(row), wrong=bool(one)) for row, one in zip(rows, wrong, strict=True)]
+        wrong = np.zeros(len(rows), bool)
+        if self.knows:
+            wrong = (self.run.labels[rows] >= 0) & (self.run.true[rows] != self.person[rows])
+        return [self.tile(row, one) for row, one in zip(rows, wrong, strict=True)]
 
     def identity(self, rows: np.ndarray, most: int) -> list[Group]:
         """Pictures of an identity by video, spread over videos and time."""
@@ -176,15 +222,14 @@ def _identity(show: _Shower, name: int, why: str) -> Strip:
     videos = len(np.unique(show.run.videos[rows]))
     tracklets = len(np.unique(show.run.tracklets[rows]))
     note = f"{why}: {_count(len(rows), 'image')}, {_count(tracklets, 'tracklet')}, {_count(videos, 'video')}"
+    title = show.identity_name(name).capitalize()
     if not show.knows:
-        return Strip(f"Identity {name}", show.identity(rows, _TILES), note)
+        return Strip(title, show.identity(rows, _TILES), note)
     true = show.run.true[rows]
     mine, nobody = rows[true == show.person[rows]], rows[true == OUT]
     others = rows[(true != OUT) & (true != show.person[rows])]
     if show.person[rows[0]] == OUT:
-        return Strip(
-            f"Identity {name}", show.identity(nobody, _TILES), f"{note}; nobody, says the truth", True
-        )
+        return Strip(title, show.identity(nobody, _TILES), f"{note}; nobody, says the truth", True)
     groups = show.identity(mine, _TILES)
     for strange, words in ((others, "of other people"), (nobody, "of nobody, says the truth")):
         if len(strange):
@@ -192,7 +237,7 @@ def _identity(show: _Shower, name: int, why: str) -> Strip:
             groups.append(Group(words, show.tiles(_spread(strange, _BESIDE - 1))))
     if len(mine) == len(rows):
         note += "; one person"
-    return Strip(f"Identity {name}", groups, note, bool(len(others)))
+    return Strip(title, groups, note, bool(len(others)))
 
 
 def _removed(show: _Shower, strips: int) -> list[Strip]:
@@ -203,16 +248,15 @@ def _removed(show: _Shower, strips: int) -> list[Strip]:
         others = others[others != row]
         kept = others[(show.run.labels[others] >= 0) & (np.asarray(show.run.placed)[others] == tracklet)]
         wrong = show.knows and bool(show.run.true[row] == show.person_before[row] != OUT)
-        note = show.distance(row)
+        note = show.note(row)
         if show.knows:
             note += "; the truth: " + ("the same person" if wrong else "not the tracklet's person")
         groups = [
-            Group("removed", [Tile(int(row), wrong=wrong)]),
+            Group("removed", [show.tile(row, wrong)]),
             Group("its tracklet", show.tiles(_spread(kept if len(kept) else others, 2 * _BESIDE))),
         ]
-        found.append(
-            Strip(f"Tracklet {tracklet}, video {show.run.videos[row]}", groups, note.strip("; "), wrong)
-        )
+        title = f"{show.tracklet_name(tracklet).capitalize()}, video {show.run.videos[row]}"
+        found.append(Strip(title, groups, note.strip("; "), wrong))
     return found
 
 
@@ -226,14 +270,15 @@ def _moved(show: _Shower, strips: int) -> list[Strip]:
         # What moved along from elsewhere says little about the target.
         stayed = after[(run.tracklets[after] == target) if target >= 0 else (after != row)]
         wrong = show.knows and bool(run.true[row] != show.person[row])
-        note = show.distance(row)
+        note = show.note(row)
         if show.knows:
             note += "; the truth: " + ("another person than there" if wrong else "the person there")
         groups = [
-            Group(f"from tracklet {source}", show.tiles(_spread(before[before != row], _BESIDE))),
-            Group("moved", [Tile(int(row), wrong=wrong)]),
+            Group(f"from {show.tracklet_name(source)}", show.tiles(_spread(before[before != row], _BESIDE))),
+            Group("moved", [show.tile(row, wrong)]),
             Group(
-                f"to tracklet {target}" if target >= 0 else f"to identity {run.labels[row]}",
+                "to "
+                + (show.tracklet_name(target) if target >= 0 else show.identity_name(int(run.labels[row]))),
                 show.tiles(_spread(stayed if len(stayed) else after[after != row], _BESIDE)),
             ),
         ]
@@ -261,9 +306,12 @@ def _links(show: _Shower, links: Links | None, strips: int, *, bridges: bool) ->
         rows = [show.parts(end) for end in ends]
         if not all(map(len, rows)):
             continue
-        identities = tuple(sorted(int(show.run.labels[side[0]]) for side in rows))
+        identities = tuple(sorted(show.final(side) for side in rows))
+        # The last passes may have left out a side, or given it to another identity.
+        if identities[0] < 0 or (identities[0] == identities[1]) != bridges:
+            continue
         # One pair of identities is shown once: many of its parts may be near.
-        if not bridges and (identities in shown or identities[0] == identities[1]):
+        if not bridges and identities in shown:
             continue
         shown.add(identities)
         found.append(_link(show, ends, rows, float(distance[k]), identities, bridges))
@@ -279,7 +327,12 @@ def _link(show: _Shower, ends, rows, distance: float, identities, linked: bool) 
         same = people[0] == people[1] != OUT
         wrong = same != linked
         note = "the truth: " + ("one person" if same else "different people")
-    which = f"identity {identities[0]}" if linked else f"identities {identities[0]} and {identities[1]}"
+    if linked:
+        which = show.identity_name(identities[0])
+    elif min(numbers := [show.identity_number(one) for one in identities]) >= 0:
+        which = f"identities {numbers[0]} and {numbers[1]}"
+    else:
+        which = " and ".join(map(show.identity_name, identities))
     return Strip(f"Distance {distance:.3f}, {which}", [show.part(end) for end in ends], note, wrong)
 
 

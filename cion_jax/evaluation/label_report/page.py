@@ -38,7 +38,8 @@ def write(run: Run, directory: Path, *, picture: Picture | None = None, most_pic
     shown = of_run(run)
     page = _page(run, shown, Thumbnails(picture, most=most_pictures))
     write_json(directory / "report.json", as_json(run, shown))
-    write_atomically(directory / "report.html", page)
+    # Names of files need not be UTF-8; what is not is shown by its code.
+    write_atomically(directory / "report.html", page.encode(errors="backslashreplace"))
     return directory / "report.html"
 
 
@@ -246,10 +247,17 @@ def _figure(title: str, shown: Bins, drawn: str, words: str) -> str:
     legend = "".join(
         f'<span><i class="k{k}"></i>{escape(name)}</span>' for k, name in enumerate(shown.counts)
     )
+    bounds = zip(shown.edges, shown.edges[1:], *shown.counts.values(), strict=False)
+    rows = [[f"{low:.3f}–{high:.3f}", *(f"{number:,}" for number in counts)] for low, high, *counts in bounds]
     return (
         f'<figure><h3>{escape(title)}</h3><div class="legend">{legend}</div>{drawn}'
-        f"<figcaption>{escape(words)}</figcaption></figure>"
+        f"<figcaption>{escape(words)}</figcaption>{_hidden_table(['distance', *shown.counts], rows)}</figure>"
     )
+
+
+def _hidden_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The figures of a chart, for those who cannot see it or point at it."""
+    return f"<details><summary>The figures</summary>{_table(heads, rows)}</details>"
 
 
 def _sizes(run: Run, shown: Mapping[str, Any]) -> str:
@@ -262,8 +270,12 @@ def _sizes(run: Run, shown: Mapping[str, Any]) -> str:
             drawn = charts.sizes(
                 shown[key], x_label=f"{unit} in an identity", y_label="identities", unit=unit, label=title
             )
+            rows = [
+                [f"{one.low:,}–{one.high:,}", f"{one.groups:,}", f"{one.members:,}"] for one in shown[key]
+            ]
             figures.append(
-                f"<figure><h3>{title}</h3>{drawn}<figcaption>{escape(words)}</figcaption></figure>"
+                f"<figure><h3>{title}</h3>{drawn}<figcaption>{escape(words)}</figcaption>"
+                f"{_hidden_table([unit, 'identities', f'all their {unit}'], rows)}</figure>"
             )
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
@@ -291,8 +303,11 @@ def _settings(run: Run) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
-    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

@@ -32,7 +32,7 @@ def _group(group: Group, thumbnails: Thumbnails) -> str:
 def _tile(tile: Tile, thumbnails: Thumbnails) -> str:
     found = thumbnails(tile.row)
     kind = "tile" + (" wrong" if tile.wrong else "") + ("" if found else " none")
-    name = escape(f"image {tile.row}" + (", wrong" if tile.wrong else ""), quote=True)
+    name = escape((tile.name or f"image {tile.row}") + (", wrong" if tile.wrong else ""), quote=True)
     inside = f'<img src="{found[0]}" width="{found[1]}" alt="{name}" loading="lazy">' if found else ""
     caption = f"<small>{escape(tile.caption)}</small>" if tile.caption else ""
     return f'<span class="{kind}" title="{name}">{inside}{caption}</span>'

@@ -43,9 +43,11 @@ a:hover { text-decoration: underline; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th { font-weight: 500; color: var(--faint); font-size: 13px; text-align: right; vertical-align: bottom;
   padding: 4px 12px; border-bottom: 1px solid var(--base); }
-td { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-tr:last-child td { font-weight: 600; }
+td, th[scope="row"] { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th[scope="row"] { color: inherit; font-size: inherit; font-weight: inherit; }
+th:first-child { text-align: left; padding-left: 0; }
+section > .scroll tr:last-child > * { font-weight: 600; }
+details { font-size: 13.5px; margin-top: 6px; } summary { color: var(--accent); cursor: pointer; }
 .bar { display: block; height: 4px; border-radius: 2px; background: var(--accent); margin: 3px 0 0 auto; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 34px 36px;
   margin-top: 18px; }
