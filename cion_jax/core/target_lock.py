@@ -24,7 +24,7 @@ def lock_target(target: Path, task: str) -> Iterator[None]:
 
     The operating system releases the lock when its process ends, however it ends: a killed run leaves no stale lock.
     The lock file is `.NAME.lock` beside the target, so a task may delete or rename its target. Who holds the lock
-    stands in `.NAME.lock.json`.
+    stands in `.NAME.lock.json`. Where the parent folder cannot be written (a mounted /runs), both lie in the target.
 
     Args:
       target: what will be written; it need not exist.
@@ -39,7 +39,7 @@ def lock_target(target: Path, task: str) -> Iterator[None]:
     """
     target = Path(target).expanduser().resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.parent / f".{_short(target.name)}.lock"
+    path = _choose_folder(target) / f".{_short(target.name)}.lock"
     holder = path.with_name(path.name + ".json")
     lock = filelock.FileLock(path, timeout=0)
     try:
@@ -81,6 +81,12 @@ def lock_shared_target(target: Path, task: str) -> Iterator[None]:
         if refusal := from_first_process(refusal):
             raise UserError(refusal)
         yield
+
+
+def _choose_folder(target: Path) -> Path:
+    if target.is_dir() and not os.access(target.parent, os.W_OK):
+        return target
+    return target.parent
 
 
 def _short(name: str) -> str:

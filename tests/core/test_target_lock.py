@@ -63,6 +63,16 @@ def test_two_spellings_of_a_path_are_one_target(tmp_path):
         raise AssertionError("the same folder by another path must be refused")
 
 
+def test_a_folder_below_one_that_cannot_be_written_holds_its_own_lock(tmp_path, monkeypatch):
+    """A container's mounted /runs, by a user who is not root."""
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(target_lock.os, "access", lambda path, mode: path != tmp_path)
+    refused = pytest.raises(UserError, match="pretrain")
+    with lock_target(tmp_path / "runs", "pretrain"), refused, lock_target(tmp_path / "runs", "pretrain"):
+        raise AssertionError("the folder is held")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_longest_file_name_has_a_lock(tmp_path):
     with lock_target(tmp_path / ("人" * 85), "extract"):
         assert any(path.name.endswith(".lock") for path in tmp_path.iterdir())
