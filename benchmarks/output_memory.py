@@ -58,13 +58,17 @@ class NoPreemption:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gallery", type=int, default=20_000)
     gallery = parser.parse_args().gallery
     data = EvaluationData(NoiseRecords(PEOPLE), NoiseRecords(gallery), "noise")
     config = base.get_config()
     mesh = meshes.make_mesh(1, jax.devices()[:1])
-    retrieval = Retrieval(data, config, mesh, lambda variables, images: images.mean(axis=(1, 2)), NoPreemption())
+    retrieval = Retrieval(
+        data, config, mesh, lambda variables, images: images.mean(axis=(1, 2)), NoPreemption()
+    )
     before, start = _peak(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         takes_folder = bool(list(inspect.signature(retrieval.baseline_figures).parameters))

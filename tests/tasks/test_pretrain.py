@@ -9,6 +9,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -16,6 +17,7 @@ from cion_jax import zoo
 from cion_jax.core import mesh as meshes
 from cion_jax.core.errors import UserError
 from cion_jax.core.target_lock import lock_target
+from cion_jax.data.curriculum import Curriculum
 from cion_jax.data.importers import synthetic
 from cion_jax.methods.distill import Distill
 from cion_jax.tasks import pretrain, programs, settings
@@ -183,3 +185,31 @@ def test_a_work_directory_that_another_run_writes_is_refused(finished):
     with lock_target(folder, "pretrain"), refused:
         pretrain.run(tiny_config.get_config(), folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("steps", "total"), [(0, 6), (4, 4)])
+def test_the_official_schedule_decays_over_a_run_of_given_steps(steps, total):
+    """Sized by epochs alone, a short run would end in its warm-up."""
+    config = tiny_config.get_config()
+    config.model.name, config.optimizer.schedule = "resnet18", "official"
+    config.train.epochs, config.train.steps, config.train.curriculum = 2, steps, ((0, 2),)
+    people = np.repeat(np.arange(6), 4)
+    curriculum = Curriculum(
+        people, batch_size=8, epochs=2, stages=config.train.curriculum, seed=0, steps=steps
+    )
+    assert curriculum.phases[0].epoch_length == 3
+    assert pretrain._method(config, curriculum, lambda line: None).schedules.total == total
+
+
+def test_a_phase_with_the_images_of_an_earlier_one_has_its_program():
+    config = tiny_config.get_config()
+    config.model.name = "resnet18"
+    curriculum = Curriculum(
+        np.repeat(np.arange(6), 4), batch_size=8, epochs=3, stages=((0, 2), (1, 4), (2, 2)), seed=0
+    )
+    method = pretrain._method(config, curriculum, lambda line: None)
+    steps = programs.StepPrograms(
+        config, meshes.make_mesh(1, jax.devices()[:1]), method, curriculum, (32, 32)
+    )
+    steps.compiled = {(2, 0): "two", (4, 0): "four"}
+    assert [steps.update(phase) for phase in curriculum.phases] == ["two", "four", "two"]

@@ -184,3 +184,22 @@ def test_the_checksum_is_the_same_however_an_array_is_spread():
     array = jnp.arange(64.0).reshape(16, 4)
     spread = jax.device_put(array, meshes.batch_sharding(meshes.make_mesh()))
     assert checkpoint.checksum({"a": array}) == checkpoint.checksum({"a": spread})
+
+
+def test_processes_agree_on_the_time_only_where_the_log_waits_for_the_device(monkeypatch):
+    """Each agreement drains the pipeline; a row of the log does so anyway."""
+    asked = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(checkpoint.agreement, "from_first_process", lambda value: asked.append(value) or True)
+    clock = checkpoint.Checkpoints.__new__(checkpoint.Checkpoints)
+    clock._every_steps, clock._every_seconds, clock._last_saved, clock._clock_steps = 0, 60.0, 0.0, 50
+    assert [step for step in range(1, 151) if clock.due(step)] == [50, 100, 150]
+    assert len(asked) == 3
+
+
+def test_the_disk_of_another_process_stops_all(monkeypatch, tmp_path):
+    """One that raised alone would leave the others in the save."""
+    texts = ["", "the disk of /b is full"]
+    monkeypatch.setattr(checkpoint.agreement, "_from_all", lambda text: texts)
+    with checkpoints_in(tmp_path) as checkpoints, pytest.raises(UserError, match="process 1: the disk of /b"):
+        checkpoints.check_room(state_of(1))

@@ -161,3 +161,11 @@ def test_too_many_updates_left_out_in_a_row_end_the_run_without_another_checkpoi
 def test_a_few_updates_left_out_do_not():
     world = World(skipped={2: 1, 3: 2})
     assert world.run(max_skipped=3) == 6
+
+
+def test_skipped_updates_end_the_run_within_a_few_steps_whatever_the_log_interval():
+    """Looked at with the log's rows alone, a limit of 3 in a row would hold after 50 steps, or never."""
+    world = World(skipped={k: k for k in range(1, 30)})
+    with pytest.raises(UserError, match="3 updates in a row up to step 3"):
+        world.run(total=40, log_every=40, max_skipped=3)
+    assert max(world.steps("update")) <= 3 + loop.STEPS_AHEAD
