@@ -208,8 +208,7 @@ def test_a_phase_with_the_images_of_an_earlier_one_has_its_program():
         np.repeat(np.arange(6), 4), batch_size=8, epochs=3, stages=((0, 2), (1, 4), (2, 2)), seed=0
     )
     method = pretrain._method(config, curriculum, lambda line: None)
-    steps = programs.StepPrograms(
-        config, meshes.make_mesh(1, jax.devices()[:1]), method, curriculum, (32, 32)
-    )
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), meshes.AXES)
+    steps = programs.StepPrograms(config, mesh, method, curriculum, (32, 32))
     steps.compiled = {(2, 0): "two", (4, 0): "four"}
     assert [steps.update(phase) for phase in curriculum.phases] == ["two", "four", "two"]
