@@ -14,6 +14,7 @@ from cion_jax.data import pictures, records
 from cion_jax.data.prepare import prepare
 from cion_jax.tasks import tracklets
 from cion_jax.video import boxes as geometry
+from cion_jax.video import jobs
 from configs import tracklets as settings
 from tests.video import drawing
 
@@ -24,7 +25,7 @@ FRAMES = 12
 
 def config_of(**values):
     config = settings.get_config().lock()
-    config.min_height, config.threads = 40, 1
+    config.min_height, config.threads, config.workers = 40, 1, 1
     config.update(values)
     return config
 
@@ -33,7 +34,7 @@ def config_of(**values):
 def detector(monkeypatch):
     """In place of a real one: it finds the blocks by their colour, and counts its calls."""
     found = drawing.ColourDetector()
-    monkeypatch.setattr(tracklets.detectors, "open_detector", lambda settings: found)
+    monkeypatch.setattr(jobs.detectors, "open_detector", lambda settings: found)
     return found
 
 
@@ -123,15 +124,16 @@ def test_finished_videos_are_not_redone(videos, detector, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         tracklets.run(config, tmp_path)
     assert not (target / "tracklets.parquet").exists()
-    stray = target / "crops/street/v10.avi/000000/0000099.jpg"
-    assert stray.parent.is_dir(), "the interrupted video left crops"
+    assert not (target / "crops/street/v10.avi").exists(), "nothing half made is among the crops"
+    stray = target / ".partial-killed/0/crops/000000/0000099.jpg"
+    stray.parent.mkdir(parents=True)
     stray.write_bytes(b"x")
     monkeypatch.setattr(drawing.ColourDetector, "__call__", ask)
     detector.calls = 0
     tracklets.run(config, tmp_path)
     assert detector.calls == FRAMES, "only the interrupted video is done again"
     first = columns(target)
-    assert len(first["path"]) == 44 and not stray.exists()
+    assert len(first["path"]) == 44 and not list(target.glob(".*"))
     # And a run that was never interrupted gives the same.
     tracklets.run(config_of(source=str(videos), target=str(tmp_path / "u")), tmp_path)
     again = columns(tmp_path / "u")
@@ -174,7 +176,7 @@ def test_segments_are_videos_and_steps_keep_the_frame_numbers(videos, detector, 
 
 @pytest.mark.parametrize("what", ["skip", "keep"])
 def test_a_video_that_ends_early_is_listed(videos, detector, tmp_path, monkeypatch, what):
-    def cut_short(video, step):
+    def cut_short(video, step, **_):
         for number in range(1, 8):
             yield tracklets.reading.Frame(number, drawing.image(number))
         if video.name == "street/v10.avi":

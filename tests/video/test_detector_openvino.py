@@ -5,7 +5,9 @@ import pytest
 
 from cion_jax.core import signal_stack
 from cion_jax.core.errors import UserError
+from cion_jax.video import detector_openvino
 from cion_jax.video.detectors import DetectorSettings, open_detector
+from cion_jax.video.reading import Frame, VideoError
 
 openvino = pytest.importorskip("openvino", reason="the extra `video` is not installed")
 pytest.importorskip("cv2", reason="the extra `video` is not installed")
@@ -131,3 +133,71 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "ssd.bin").unlink()
     with pytest.raises(UserError, match=r"ssd\.bin is missing"):
         open_detector(DetectorSettings(file=file))
+
+
+def batched(path):
+    """Like YOLOv8: the box of cell 0 is as high as the image is bright, its score as bright as its first pixel."""
+    image = ops.parameter((1, 3, HEIGHT, WIDTH), np.float32, name="image")
+    mean = ops.reduce_mean(image, ops.constant([1, 2, 3]), keep_dims=True)
+    mean = ops.squeeze(mean, ops.constant([3]))
+    bright, fixed = np.zeros((1, 6, CELLS), np.float32), np.zeros((1, 6, CELLS), np.float32)
+    bright[0, 3, 0], bright[0, 4, 0] = 20, 1
+    fixed[0, :3, 0] = 32, 16, 8
+    table = ops.add(ops.multiply(ops.constant(bright), mean), ops.constant(fixed))
+    return save(path, [table], [image])
+
+
+def bright_frames(count):
+    return [Frame(n, np.full((HEIGHT, WIDTH, 3), 100 + 10 * n, np.uint8)) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_frames_under_way_come_back_in_order_with_their_own_people(tmp_path, batch, threads):
+    settings = DetectorSettings(file=batched(tmp_path / "net.xml"), batch=batch, threads=threads)
+    detector = open_detector(settings)
+    frames = bright_frames(11)
+    alone = open_detector(DetectorSettings(file=settings.file, batch=1, threads=1))
+    found = list(detector.detect_ahead(iter(frames)))
+    assert [frame.number for frame, _ in found] == list(range(1, 12))
+    for frame, people in found:
+        assert people.scores.tolist() == pytest.approx([frame.image[0, 0, 0] / 255], abs=1e-5)
+        expected = alone(frame.image)
+        np.testing.assert_array_equal(people.boxes, expected.boxes)
+        np.testing.assert_array_equal(people.scores, expected.scores)
+
+
+def test_an_error_of_the_video_comes_behind_its_frames(tmp_path):
+    def frames():
+        yield from bright_frames(6)
+        raise VideoError("it ends")
+
+    detector, seen = open_detector(DetectorSettings(file=batched(tmp_path / "net.xml"))), []
+    with pytest.raises(VideoError, match="it ends"):
+        for frame, _ in detector.detect_ahead(frames()):
+            seen.append(frame.number)
+    assert seen == [1, 2, 3, 4, 5, 6], "a full batch and a part of one"
+
+
+def test_the_rows_of_an_ssd_go_to_their_images():
+    rows = np.zeros((1, 1, 8, 7), np.float32)
+    rows[0, 0, :, 0] = [0, 1, 1, 3, -1, 0, 0, 0]
+    rows[0, 0, :, 2] = np.arange(8) / 10
+    scores = [detector_openvino._of_image(rows, "ssd", place, 4)[:, 2].tolist() for place in range(4)]
+    assert scores == [pytest.approx([0.0]), pytest.approx([0.1, 0.2]), [], pytest.approx([0.3])]
+
+
+def test_a_network_that_takes_one_image_gets_one(tmp_path):
+    """The rows of this SSD do not grow with the batch."""
+    file = ssd(tmp_path / "ssd.xml", [[0, 1, 0.8, 0, 0, 1, 1]])
+    detector = open_detector(DetectorSettings(file=file))
+    found = list(detector.detect_ahead(bright_frames(3)))
+    assert [len(people.boxes) for _, people in found] == [1, 1, 1]
+    with pytest.raises(UserError, match=r"cannot take 2 images at a time: set --config\.detector\.batch=1"):
+        open_detector(DetectorSettings(file=file, batch=2))
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    file = ssd(tmp_path / "ssd.xml", [[0, 1, 0.8, 0, 0, 1, 1]])
+    with pytest.raises(UserError, match=r"detector\.device=NPU7 \(here: CPU"):
+        open_detector(DetectorSettings(file=file, device="NPU7"))
