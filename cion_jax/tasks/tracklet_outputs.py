@@ -80,7 +80,8 @@ def write_outputs(
     others = sum(line[9] not in (None, config.quality) for line in lines)
     if others:
         say(
-            f"{others:,} videos that were finished before keep their JPEG quality (videos.csv), not {config.quality}"
+            "videos that were finished before keep their JPEG quality, "
+            f"which is not {config.quality} (videos.csv): {others:,}"
         )
     _conclude(config, target, counts, settings, skipped)
 

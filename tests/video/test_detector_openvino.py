@@ -8,18 +8,11 @@ from cion_jax.core.errors import UserError
 from cion_jax.video import detector_openvino
 from cion_jax.video.detectors import DetectorSettings, open_detector
 from cion_jax.video.reading import Frame, VideoError
+from tests.video.networks import CELLS, HEIGHT, WIDTH, bright_box, save_network
 
 openvino = pytest.importorskip("openvino", reason="the extra `video` is not installed")
 pytest.importorskip("cv2", reason="the extra `video` is not installed")
 from openvino import opset13 as ops  # noqa: E402 (only if it is there)
-
-HEIGHT, WIDTH = 32, 64
-CELLS = 4 * 8 + 2 * 4 + 1 * 2
-
-
-def save(path, outputs, parameters):
-    openvino.save_model(openvino.Model(outputs, parameters, "net"), path, compress_to_fp16=False)
-    return str(path)
 
 
 def ssd(path, rows, shape=(1, 3, HEIGHT, WIDTH)):
@@ -31,7 +24,7 @@ def ssd(path, rows, shape=(1, 3, HEIGHT, WIDTH)):
     factor = np.zeros_like(rows)
     factor[:, 2] = 1
     table = ops.add(ops.multiply(ops.constant(factor), mean), ops.constant(rows))
-    return save(path, [ops.unsqueeze(table, ops.constant([0, 1]))], [image])
+    return save_network(path, [ops.unsqueeze(table, ops.constant([0, 1]))], [image])
 
 
 def yolo(path, columns, shape=(1, 3, HEIGHT, WIDTH)):
@@ -40,7 +33,7 @@ def yolo(path, columns, shape=(1, 3, HEIGHT, WIDTH)):
     table = np.zeros((len(columns[0]), CELLS), np.float32)
     table[:, : len(columns)] = np.array(columns).T
     nothing = ops.multiply(ops.reduce_mean(image, ops.constant([0, 1, 2, 3]), keep_dims=False), np.float32(0))
-    return save(path, [ops.add(ops.constant(table[None]), nothing)], [image])
+    return save_network(path, [ops.add(ops.constant(table[None]), nothing)], [image])
 
 
 def test_an_ssd_gets_bgr_and_its_rows_are_people_in_pixels(tmp_path):
@@ -123,7 +116,7 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"text\.onnx is no network that OpenVINO can run"):
         open_detector(DetectorSettings(file=str(tmp_path / "text.onnx")))
     a, b = (ops.parameter([1, 3, 8, 8], np.float32, name=name) for name in "ab")
-    file = save(tmp_path / "two.xml", [ops.add(a, b)], [a, b])
+    file = save_network(tmp_path / "two.xml", [ops.add(a, b)], [a, b])
     with pytest.raises(UserError, match="should take one image"):
         open_detector(DetectorSettings(file=file))
     file = ssd(tmp_path / "ssd.xml", [[0, 1, 0, 0, 0, 1, 1]])
@@ -135,18 +128,6 @@ def test_files_of_other_kinds_are_refused(tmp_path):
         open_detector(DetectorSettings(file=file))
 
 
-def batched(path):
-    """Like YOLOv8: the box of cell 0 is as high as the image is bright, its score as bright as its first pixel."""
-    image = ops.parameter((1, 3, HEIGHT, WIDTH), np.float32, name="image")
-    mean = ops.reduce_mean(image, ops.constant([1, 2, 3]), keep_dims=True)
-    mean = ops.squeeze(mean, ops.constant([3]))
-    bright, fixed = np.zeros((1, 6, CELLS), np.float32), np.zeros((1, 6, CELLS), np.float32)
-    bright[0, 3, 0], bright[0, 4, 0] = 20, 1
-    fixed[0, :3, 0] = 32, 16, 8
-    table = ops.add(ops.multiply(ops.constant(bright), mean), ops.constant(fixed))
-    return save(path, [table], [image])
-
-
 def bright_frames(count):
     return [Frame(n, np.full((HEIGHT, WIDTH, 3), 100 + 10 * n, np.uint8)) for n in range(1, count + 1)]
 
@@ -154,7 +135,7 @@ def bright_frames(count):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch", [0, 1, 3])
 def test_frames_under_way_come_back_in_order_with_their_own_people(tmp_path, batch, threads):
-    settings = DetectorSettings(file=batched(tmp_path / "net.xml"), batch=batch, threads=threads)
+    settings = DetectorSettings(file=bright_box(tmp_path / "net.xml"), batch=batch, threads=threads)
     detector = open_detector(settings)
     frames = bright_frames(11)
     alone = open_detector(DetectorSettings(file=settings.file, batch=1, threads=1))
@@ -172,7 +153,7 @@ def test_an_error_of_the_video_comes_behind_its_frames(tmp_path):
         yield from bright_frames(6)
         raise VideoError("it ends")
 
-    detector, seen = open_detector(DetectorSettings(file=batched(tmp_path / "net.xml"))), []
+    detector, seen = open_detector(DetectorSettings(file=bright_box(tmp_path / "net.xml"))), []
     with pytest.raises(VideoError, match="it ends"):
         for frame, _ in detector.detect_ahead(frames()):
             seen.append(frame.number)

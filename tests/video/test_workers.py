@@ -82,7 +82,7 @@ def test_processes_end_when_the_first_one_is_killed(tmp_path):
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    first = subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": os.getcwd()})
+    first = subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("*.pid"))) < 2:
         assert time.monotonic() < deadline and first.poll() is None
