@@ -3,8 +3,8 @@
     python -m benchmarks.tracklets --speed --video VIDEO --detector FILE [--frames 400] [--before CHECKOUT] [--rounds 3]
 
 The first frames of the video are cut into four videos. The versions take turns, each in a fresh process with a fresh
-target; `CHECKOUT` is a folder with an earlier version (git worktree add CHECKOUT 3374132). The time is that of the
-whole run without the import of Python packages. On a shared machine only ratios of one table mean something.
+target. The time is that of the whole run without the import of Python packages. On a shared machine only ratios of one
+table mean something. An earlier version: git clone . CHECKOUT && git -C CHECKOUT checkout 3374132
 """
 
 import json
@@ -98,6 +98,8 @@ def run_once(
     """Seconds by the clock and of processor time that one run took, and the number of its crops."""
     values = json.dumps({"detector.file": detector, **values})
     command = [sys.executable, "-c", RUN, str(source), str(target), values]
-    done = subprocess.run(command, cwd=home, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the run in {home} failed:\n{done.stderr[-2000:]}")
     crops = json.loads((target / "tracklets.json").read_text())["counts"]["crops"]
-    return json.loads(done.stdout) | {"crops": crops}
+    return json.loads(done.stdout.splitlines()[-1]) | {"crops": crops}

@@ -31,12 +31,18 @@ _REQUESTS_A_STREAM = 2  # one runs, the next waits, so that no stream is idle wh
 
 
 class _Prepared(NamedTuple):
-    """A frame, its input float32 of the network's shape, and what leads from pixels to the output's coordinates."""
+    """A frame, and scale and offset (x, y) that lead from its pixels to the output's coordinates."""
 
     frame: Frame
-    input: np.ndarray
     scale: np.ndarray
     offset: np.ndarray
+
+
+class _Batch(NamedTuple):
+    """Frames with the input of the network, float32, whose places behind them are zero."""
+
+    items: list[_Prepared]
+    input: np.ndarray
 
 
 class _Compiled(NamedTuple):
@@ -103,7 +109,7 @@ class OpenVinoDetector:
         # A ring of requests, not an AsyncInferQueue: results come in order, and a failed request raises where its
         # result is taken.
         idle = deque(self._network.create_infer_request() for _ in range(_REQUESTS_A_STREAM * streams))
-        running: deque[tuple[Any, list[_Prepared]]] = deque()
+        running: deque[tuple[Any, _Batch]] = deque()
         problem = None
         batches = run_ahead(self._batches(frames), FRAMES_AHEAD)
         while True:
@@ -118,42 +124,41 @@ class OpenVinoDetector:
                 yield from self._results(request, before)
                 idle.append(request)
             request = idle.popleft()
-            request.start_async({0: self._stacked(batch)})
+            # Without a copy: the batch is kept as long as the request runs.
+            request.start_async({0: batch.input}, share_inputs=True)
             running.append((request, batch))
         while running:
             yield from self._results(*running.popleft())
         if problem is not None:
             raise problem
 
-    def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Prepared]]:
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[_Batch]:
         """Frames ready for the network, as many together as it takes; an error behind those before it."""
-        batch: list[_Prepared] = []
-        problem = None
+        batch, problem = self._empty_batch(), None
         try:
             for frame in frames:
                 prepared, scale, offset = self._prepared(frame.image)
-                batch.append(_Prepared(frame, self._as_input(prepared), scale, offset))
-                if len(batch) == self._batch:
+                self._fill(batch.input[len(batch.items)], prepared)
+                batch.items.append(_Prepared(frame, scale, offset))
+                if len(batch.items) == self._batch:
                     yield batch
-                    batch = []
+                    batch = self._empty_batch()
         except Exception as error:  # raised again behind the frames before it
             problem = error
-        if batch:
+        if batch.items:
             yield batch
         if problem is not None:
             raise problem
 
-    def _stacked(self, batch: list[_Prepared]) -> np.ndarray:
-        """The input of a batch; empty images fill it up, for the shape must not change."""
-        inputs = [item.input for item in batch]
-        inputs += [np.zeros_like(inputs[0])] * (self._batch - len(inputs))
-        return np.ascontiguousarray(np.stack(inputs))
+    def _empty_batch(self) -> _Batch:
+        shape = (*self._size, 3) if self._channels_last else (3, *self._size)
+        return _Batch([], np.zeros((self._batch, *shape), np.float32))
 
-    def _results(self, request: Any, batch: list[_Prepared]) -> Iterator[tuple[Frame, Detections]]:
+    def _results(self, request: Any, batch: _Batch) -> Iterator[tuple[Frame, Detections]]:
         request.wait()
         # A copy, since the request will be used again.
         output = request.get_tensor(self._output_port).data.copy()
-        for place, item in enumerate(batch):
+        for place, item in enumerate(batch.items):
             yield item.frame, self._people(_of_image(output, self._layout, place, self._batch), item)
 
     def _people(self, output: np.ndarray, item: _Prepared) -> Detections:
@@ -179,19 +184,18 @@ class OpenVinoDetector:
             return stretched, np.array([1 / width, 1 / height]), np.zeros(2)
         return letterboxed(image, self._size)
 
-    def _as_input(self, prepared: np.ndarray) -> np.ndarray:
-        """An image uint8 [height, width, 3] RGB of the input's size as the network wants it, float32."""
+    def _fill(self, place: np.ndarray, prepared: np.ndarray) -> None:
+        """Writes an image uint8 [height, width, 3] RGB of the input's size as the network wants it, float32."""
         is_ssd, colour = self._layout == "ssd", self._settings.colour
         if colour == "bgr" or (colour == "auto" and is_ssd):
             prepared = prepared[:, :, ::-1]
         white = self._settings.maximum or (255.0 if is_ssd else 1.0)
-        array = prepared.astype(np.float32) * np.float32(white / 255)
-        return array if self._channels_last else array.transpose(2, 0, 1)
+        prepared = prepared if self._channels_last else prepared.transpose(2, 0, 1)
+        np.multiply(prepared, np.float32(white / 255), out=place)
 
     def _try_empty(self) -> dict[str, np.ndarray]:
         """All outputs by name for empty images."""
-        shape = (*self._size, 3) if self._channels_last else (3, *self._size)
-        results = self._network(np.zeros((self._batch, *shape), np.float32))
+        results = self._network(self._empty_batch().input)
         return {_name(output, n): results[output] for n, output in enumerate(self._network.outputs)}
 
 
