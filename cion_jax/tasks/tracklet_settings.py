@@ -40,10 +40,10 @@ _CORES_A_WORKER = 2
 
 
 def check(config: ConfigDict) -> None:
-    """Looks for settings that cannot be used.
+    """Checks the values of settings.
 
     Raises:
-      UserError: there is one; the message names it.
+      UserError: a value cannot be used; the message names its key.
     """
     choices = {
         "tracker.name": TRACKERS,
@@ -52,7 +52,7 @@ def check(config: ConfigDict) -> None:
     }
     for key, allowed in choices.items():
         if _value(config, key) not in allowed:
-            raise UserError(f"{key}={_value(config, key)!r} is none of {', '.join(allowed)}")
+            raise UserError(f"{key}={_value(config, key)!r} must be one of {', '.join(allowed)}")
     size = tuple(config.detector.input_size)
     if len(size) != 2 or not all(isinstance(n, int) for n in size) or (any(size) and min(size) < 32):
         raise UserError(f"detector.input_size={size} must be (height, width) from 32 on, or (0, 0)")
@@ -67,7 +67,7 @@ def check(config: ConfigDict) -> None:
 
 
 def share_cores(config: ConfigDict, videos: int) -> tuple[int, int]:
-    """Number of worker processes, and of threads in each, for so many videos."""
+    """Number of worker processes, and of threads in each, for a number of videos."""
     cores = packages.count_cores()
     workers = config.workers or max(cores // _CORES_A_WORKER, 1)
     workers = max(min(workers, videos), 1)

@@ -30,9 +30,8 @@ _OPENED_FIRST = (
 def run(config: ConfigDict, workdir: Path) -> None:
     """Cuts the people out of all videos of config.source into config.target, or `workdir`/tracklets.
 
-    A video that is finished is not looked at again when the same command is given once more; one that cannot be read,
-    or ends early, is listed in skipped.csv with the reason. Worker processes share the videos. One run at a time writes
-    a target.
+    Worker processes share the videos. Finished videos are not cut again when the same command is given once more. A
+    video that cannot be read, or ends early, is listed in skipped.csv with the reason. One run at a time writes a target.
 
     Raises:
       UserError: settings, source or tracks that cannot be used, a missing package, a target that another run writes, or

@@ -61,9 +61,9 @@ class Ledger:
             return
         made = {**(since or {}), **read_json(file)}
         if other := sorted(key for key in settings if settings[key] != made.get(key)):
-            told = ", ".join(f"{key} {made.get(key)!r} (now {settings[key]!r})" for key in other)
+            listed = ", ".join(f"{key} {made.get(key)!r} (now {settings[key]!r})" for key in other)
             raise UserError(
-                f"{target} was begun with other settings: {told}. Go on with those or in a new folder"
+                f"{target} was begun with other settings: {listed}. Go on with those or in a new folder"
             )
 
     def entry(self, name: str, fingerprint: Fingerprint) -> dict[str, Any] | None:
