@@ -31,7 +31,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     """Cuts the people out of all videos of config.source into config.target, or `workdir`/tracklets.
 
     Worker processes share the videos. Finished videos are not cut again when the same command is given once more. A
-    video that cannot be read, or ends early, is listed in skipped.csv with the reason. One run at a time writes a target.
+    video that cannot be read, or ends early, is listed in skipped.csv with the reason. One run at a time writes a
+    target.
 
     Raises:
       UserError: settings, source or tracks that cannot be used, a missing package, a target that another run writes, or

@@ -111,7 +111,7 @@ class Cutter:
         try:
             return self._cut(job, advance)
         except reading.VideoError as error:
-            return Result(str(error), True, {"early": False})
+            return Result(str(error), not isinstance(error, reading.UnreachableError), {"early": False})
         except OSError as error:
             if is_full(error):
                 raise

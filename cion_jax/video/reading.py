@@ -25,6 +25,10 @@ class VideoError(Exception):
     """A video that cannot be opened, or ends before its end; says why."""
 
 
+class UnreachableError(VideoError):
+    """A video whose file cannot be read now, which may be different at another time."""
+
+
 class Frame(NamedTuple):
     """A frame: its number in the video, from 1, and its pixels, uint8 [height, width, 3] RGB."""
 
@@ -158,7 +162,7 @@ def _images(folder: Path, step: int, tolerated: int, bad: list[int]) -> Iterator
 def _opened(path: Path):
     cv2 = require("cv2")
     if reason := why_unreadable(path):
-        raise VideoError(reason)
+        raise UnreachableError(reason)
     try:
         if not path.stat().st_size:
             raise VideoError("the file is empty")
@@ -172,7 +176,7 @@ def _opened(path: Path):
             capture.release()
             raise VideoError(_with_codec("it is no video that OpenCV can open", ", ".join(find_codecs(path))))
     except OSError as error:
-        raise VideoError(error.strerror or str(error)) from error
+        raise UnreachableError(error.strerror or str(error)) from error
     # Versions of OpenCV differ in their default.
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture

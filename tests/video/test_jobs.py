@@ -80,6 +80,14 @@ def test_reasons_hold_for_the_next_run_only_if_they_lie_in_the_video(
         assert kept.facts["early"] and kept.facts["frames"] == 4
 
 
+def test_a_video_that_cannot_be_reached_is_tried_again_in_the_next_run(job):
+    job.video.path.unlink()
+    result = Cutter(SETTINGS)(job, lambda: None)
+    assert result.skipped == "No such file or directory" and not result.is_lasting
+    job.video.path.write_bytes(b"no video")
+    assert Cutter(SETTINGS)(job, lambda: None).is_lasting
+
+
 def test_a_full_disk_is_no_reason_but_an_error(job, monkeypatch):
     monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(OSError, match="No space"):
