@@ -106,8 +106,12 @@ def _project(frames: float, rate: float, crops: float, size: float, target: Path
     free = shutil.disk_usage(existing).free
     lines = [
         f"all: about {frames:,.0f} frames, {duration(frames / rate)} on this machine as busy as it is now, "
-        f"{number:,.0f} crops, {space / 1e9:,.1f} GB on disk; {free / 1e9:,.1f} GB are free"
+        f"{number:,.0f} crops, {_bytes(space)} on disk; {_bytes(free)} are free"
     ]
     if space > free:
         lines.append("the disk is too small: a larger crop_step or a lower quality needs less")
     return lines
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -94,7 +94,12 @@ class Cutter:
         packages.limit_threads(settings.threads)
         self._settings = settings
         self._threads = settings.threads or packages.count_cores()
-        self._detector = detectors.open_detector(settings.detector) if settings.detector else None
+        self._detector = None
+        if settings.detector:
+            self._detector = detectors.open_detector(settings.detector)
+            Tracker(
+                settings.tracker, None
+            )  # a missing package shows now; its import is no part of the first job
 
     def __call__(self, job: Job, advance: Callable[[], None]) -> Result:
         """Cuts one video.

@@ -499,7 +499,7 @@ def test_a_dry_run_estimates_and_writes_nothing(videos, detector, tmp_path, caps
     assert "3 videos, 3 to be cut; nothing is written" in told
     assert "cannot be cut: street/v3.mp4: it is no video" in told
     assert "sample: 24 frames of 2 videos" in told and "1.83 crops a frame" in told
-    assert re.search(r"all: about 24 frames, .*, 44 crops, .* GB on disk; [0-9,.]+ GB are free", told)
+    assert re.search(r"all: about 24 frames, .*, 44 crops, 0\.1 MB on disk; [0-9,.]+ GB are free", told)
     with config.unlocked():
         config.dry_run = False
     tracklets.run(config, tmp_path)
