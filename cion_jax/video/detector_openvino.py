@@ -87,6 +87,9 @@ class OpenVinoDetector:
         person = settings.person_class
         self._person = person if person >= 0 else int(self._layout == "ssd")
         self._classes: Counter[int] = Counter()
+        self._single: OpenVinoDetector | None = (
+            None  # the same for one image at a time, made when it is needed
+        )
 
     @property
     def hint(self) -> str:
@@ -97,6 +100,12 @@ class OpenVinoDetector:
         return f"the detector found {met}, none of class {self._person}: see --config.detector.person_class"
 
     def __call__(self, image: np.ndarray) -> Detections:
+        if self._batch > 1:
+            # The other places of a batch would be computed for nothing.
+            if self._single is None:
+                self._single = OpenVinoDetector(self._settings._replace(batch=1))
+                self._single._classes = self._classes
+            return self._single(image)
         ((_, found),) = self.detect_ahead([Frame(1, image)])
         return found
 

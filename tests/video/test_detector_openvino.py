@@ -144,6 +144,7 @@ def test_frames_under_way_come_back_in_order_with_their_own_people(tmp_path, bat
     for frame, people in found:
         assert people.scores.tolist() == pytest.approx([frame.image[0, 0, 0] / 255], abs=1e-5)
         expected = alone(frame.image)
+        np.testing.assert_array_equal(detector(frame.image).boxes, expected.boxes)
         np.testing.assert_array_equal(people.boxes, expected.boxes)
         np.testing.assert_array_equal(people.scores, expected.scores)
 
