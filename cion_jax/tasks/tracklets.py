@@ -88,6 +88,7 @@ def _cut_videos(config: ConfigDict, source: Path, layout: str, target: Path) -> 
     if changes := describe_changes(missing, ledger):
         say(changes)
     failed = _work_through(config, missing, ledger) if missing else {}
+    ledger.clean()  # again: a process of a killed run may have written into its folder until it ended
     write_outputs(config, sources, failed, ledger, target, settings)
 
 

@@ -97,7 +97,7 @@ class Ledger:
     def clean(self) -> None:
         """Removes what killed runs left unfinished. To be called by the process that holds the target's lock.
 
-        A process of theirs that is about to end may still write into its folder, which then stays until the next run.
+        A process of theirs that is about to end may still write into its folder, which then stays until the next call.
         """
         for folder in self._target.glob(f"{_PARTIAL}*"):
             shutil.rmtree(folder, ignore_errors=True)
