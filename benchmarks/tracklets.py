@@ -1,15 +1,18 @@
 """How good are detections and tracklets? Against the ground truth of one video, beside a plain greedy IoU tracker.
 
     python -m benchmarks.tracklets --video VIDEO --gt gt.txt [--same-person TABLE.csv] [--detector FILE] [--segment 50]
+    python -m benchmarks.tracklets --speed --video VIDEO --detector FILE [--before CHECKOUT]    # see tracklet_speed.py
 
 The ground truth is a MOTChallenge file; --same-person (gt_id,person) joins ids that are one person. A box is
 somebody's if it overlaps a true box by half (IoU), each box and person once a frame; boxes on rows of confidence 0
 count neither way. "switched": tracklets that show more than one person; "of_nobody": crops that show none. --noisy
-takes tracklets that others made (.npz with frame, video, tracklet and box) into the table.
+takes tracklets that others made (.npz with frame, video, tracklet and box) into the table. Detections are made once, at
+the lowest confidence asked for; a row of trackers is shown for each --scores CONFIDENCE,START,HIGH,MIN_IOU.
 """
 
 import argparse
 import csv
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from benchmarks import report
+from benchmarks import report, tracklet_speed
 from cion_jax.video import boxes as geometry
 from cion_jax.video import detectors, listing, motchallenge, packages, reading
-from cion_jax.video.detectors import Detections, DetectorSettings
+from cion_jax.video.detectors import Detections, DetectorSettings, with_confidence
 from cion_jax.video.tracking import Tracker, TrackerSettings
 
 OVERLAP = 0.5
@@ -63,35 +66,68 @@ class GreedyIou:
         return identities
 
 
+class Scores(NamedTuple):
+    """Thresholds to be compared; see `TrackerSettings` and `DetectorSettings`."""
+
+    confidence: float
+    start: float
+    high: float
+    min_iou: float
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the detector once and every tracker on what it found; prints two tables."""
+    """Prints frames per second, or figures of detections and tracklets."""
     options = parse(arguments)
     report.limit_cores(options.cores)
+    if options.speed:
+        rows = tracklet_speed.measure(
+            options.video, options.detector, options.frames or 400, options.rounds, options.before
+        )
+        report.show_table("Detection to JPEG files; median of the rounds (lowest-highest)", rows)
+        report.write({"machine": report.machine(), "speed": rows}, options.json)
+    else:
+        measure_quality(options)
+
+
+def measure_quality(options: argparse.Namespace) -> None:
+    """Runs the detector once and every tracker on what it found; prints two tables."""
     packages.limit_threads(options.cores)
     truth = read_truth(options.gt, options.same_person)
     settings = DetectorSettings(
-        file=options.detector, confidence=options.confidence, threads=options.cores or report.cores()
+        file=options.detector,
+        confidence=min(scores.confidence for scores in options.scores),
+        threads=options.cores or report.cores(),
     )
-    video = listing.find_videos(options.video, "videos")[0]
-    found, seconds = detect(video, settings, options.frames)
-    people = {frame: persons(truth, frame, item.boxes) for frame, item in found.items()}
-    detection = {
-        "detector": Path(options.detector).name or "built in",
-        "confidence": options.confidence,
-        **detection_figures(found, people, truth),
-        "ms per frame": 1000 * seconds,
-    }
-    report.show_table("Detection", [detection])
+    video = listing.find_videos(options.video, "videos").videos[0]
+    every, seconds = detect(video, settings, options.frames)
     rate = reading.info(video).rate
-    rows = []
-    for segment in dict.fromkeys((0, options.segment)):
-        for name, new in trackers(rate).items():
-            tracked = track(found, new, segment)
-            rows.append({"tracker": name, "segment": segment} | tracklet_figures(tracked, people))
+    detections, rows = [], []
+    for scores in options.scores:
+        found = {frame: above(item, scores.confidence) for frame, item in every.items()}
+        people = {frame: persons(truth, frame, item.boxes) for frame, item in found.items()}
+        detections.append(
+            {
+                "detector": Path(options.detector).name or "built in",
+                "confidence": scores.confidence,
+                **detection_figures(found, people, truth),
+                "ms per frame": 1000 * seconds,
+            }
+        )
+        for segment in dict.fromkeys((0, options.segment)):
+            for name, new in trackers(rate, scores).items():
+                tracked = track(found, new, segment)
+                about = {
+                    "tracker": name,
+                    "scores": ",".join(f"{value:g}" for value in scores),
+                    "segment": segment,
+                }
+                rows.append(about | tracklet_figures(tracked, people))
+    report.show_table("Detection", detections)
     if options.noisy:
-        rows.append({"tracker": "given", "segment": options.segment} | given_figures(options.noisy, truth))
+        about = {"tracker": "given", "scores": "-", "segment": options.segment}
+        rows.append(about | given_figures(options.noisy, truth))
     report.show_table("Tracklets, those of a single crop included", rows)
-    report.write({"machine": report.machine(), "detection": detection, "tracklets": rows}, options.json)
+    report.write({"machine": report.machine(), "detection": detections, "tracklets": rows}, options.json)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -100,23 +136,45 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--video", type=Path, required=True)
-    parser.add_argument("--gt", type=Path, required=True)
+    parser.add_argument("--gt", type=Path)
     parser.add_argument("--same-person", type=Path)
     parser.add_argument("--detector", default="", help="OpenVINO IR or ONNX; empty: the built-in one")
-    parser.add_argument("--confidence", type=float, default=DetectorSettings().confidence)
+    parser.add_argument(
+        "--scores",
+        type=lambda text: Scores(*map(float, text.split(","))),
+        action="append",
+        help="CONFIDENCE,START,HIGH,MIN_IOU; may be given several times; by default what the task does",
+    )
     parser.add_argument("--segment", type=int, default=50, help="frames after which trackers begin anew")
     parser.add_argument("--frames", type=int, default=0, help="only the first ones; 0: all")
     parser.add_argument("--noisy", type=Path)
     parser.add_argument("--cores", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    return parser.parse_args(arguments)
+    parser.add_argument("--speed", action="store_true", help="measure frames per second instead")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier version, for --speed")
+    parser.add_argument("--rounds", type=int, default=3, help="of --speed")
+    options = parser.parse_args(arguments)
+    if not options.speed and not options.gt:
+        parser.error("--gt is needed without --speed")
+    if not options.scores:
+        confidence = with_confidence(DetectorSettings(file=options.detector)).confidence
+        defaults = TrackerSettings()
+        options.scores = [Scores(confidence, defaults.start, defaults.high, defaults.min_iou)]
+    return options
 
 
-def trackers(rate: float | None) -> dict[str, Callable[[], Any]]:
-    """What is compared: ours with the task's defaults, and the baseline."""
+def above(found: Detections, confidence: float) -> Detections:
+    """The detections of at least this score."""
+    keep = found.scores >= confidence
+    return Detections(found.boxes[keep], found.scores[keep])
+
+
+def trackers(rate: float | None, scores: Scores) -> dict[str, Callable[[], Any]]:
+    """What is compared: ours with these thresholds, and the baseline."""
+    settings = TrackerSettings(start=scores.start, high=scores.high, min_iou=scores.min_iou)
     return {
-        "bytetrack": lambda: Tracker(TrackerSettings(), rate),
-        "sort": lambda: Tracker(TrackerSettings(name="sort"), rate),
+        "bytetrack": lambda: Tracker(settings, rate),
+        "sort": lambda: Tracker(settings._replace(name="sort"), rate),
         "greedy IoU": GreedyIou,
     }
 
@@ -140,15 +198,12 @@ def read_truth(gt: Path, same_person: Path | None) -> Truth:
 def detect(
     video: listing.Video, settings: DetectorSettings, frames: int
 ) -> tuple[dict[int, Detections], float]:
-    """Detections by frame, and the seconds that one frame took, reading left out."""
-    detector, found, spent = detectors.open_detector(settings), {}, 0.0
-    for frame in reading.frames(video):
-        start = time.perf_counter()
-        found[frame.number] = detector(frame.image)
-        spent += time.perf_counter() - start
-        if len(found) == frames:
-            break
-    return found, spent / len(found)
+    """Detections by frame, and the seconds that one frame took, with reading, which goes on at the same time."""
+    detector = detectors.open_detector(settings)
+    wanted = itertools.islice(reading.frames(video), frames or None)
+    start = time.perf_counter()
+    found = {frame.number: people for frame, people in detectors.detect_ahead(detector, wanted)}
+    return found, (time.perf_counter() - start) / len(found)
 
 
 def persons(truth: Truth, frame: int, boxes: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, export, flops, loader, tracklets
+from benchmarks import augment, export, flops, loader, tracklet_speed, tracklets
 from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
 from cion_jax.video.detectors import Detections
-from tests.video import drawing
+from tests.video import drawing, networks
 
 ROOT = Path(__file__).parent.parent
 
@@ -159,7 +159,18 @@ def test_tracklets_benchmark(tmp_path, monkeypatch):
     words = f"--video {video} --gt {tmp_path}/gt.txt --same-person {tmp_path}/same.csv --segment 5 --json {tmp_path}/j"
     tracklets.main(words.split())
     figures = json.loads((tmp_path / "j").read_text())
-    assert (figures["detection"]["recall"], figures["detection"]["precision"]) == (1, 1)
-    assert figures["detection"]["boxes"] == 20
+    (detection,) = figures["detection"]
+    assert (detection["recall"], detection["precision"], detection["boxes"]) == (1, 1, 20)
     assert [row["tracklets"] for row in figures["tracklets"]] == [2, 2, 2, 4, 4, 4]
     assert {row["purity"] for row in figures["tracklets"]} == {1}
+
+
+def test_the_speed_benchmark_cuts_a_video_into_pieces_and_runs_a_version(tmp_path):
+    pytest.importorskip("openvino", reason="the extra `video` is not installed")
+    video = drawing.write_video(tmp_path / "v.avi", 20)
+    assert tracklet_speed.cut_into_pieces(video, tmp_path / "pieces", 18) == 18
+    assert len(list((tmp_path / "pieces").iterdir())) == tracklet_speed.PIECES
+    # Its boxes have scores below the .5 that all versions get.
+    net = networks.bright_box(tmp_path / "net.xml")
+    with pytest.raises(RuntimeError, match="no tracklets came out"):
+        tracklet_speed.run_once(Path.cwd(), tmp_path / "pieces", tmp_path / "t", net, {"workers": 1})

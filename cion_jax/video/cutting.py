@@ -1,5 +1,6 @@
 """One video from beginning to end: frames, people, crops."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -55,20 +56,21 @@ def cut_video(
     seen = last = boxes = pieces = 0
     current, problem = -1, ""
     try:
-        for frame in frames:
-            piece = (frame.number - 1) // segment if segment else 0
-            if piece != current:
-                follow.start()
-                current, pieces = piece, pieces + 1
-            people = follow(frame)
-            seen, last, boxes = seen + 1, frame.number, boxes + len(people.boxes)
-            for box, score, identity in zip(*people, strict=True):
-                if identity < 0:
-                    continue
-                number = numbers.setdefault((piece, int(identity)), len(numbers) + 1)
-                tracks.append(frame.number, number, *box, score)
-                crops.add(frame, piece, int(identity), box, score)
-            advance()
+        with contextlib.closing(follow.ahead(frames)) as followed:
+            for frame in followed:
+                piece = (frame.number - 1) // segment if segment else 0
+                if piece != current:
+                    follow.start()
+                    current, pieces = piece, pieces + 1
+                people = follow(frame)
+                seen, last, boxes = seen + 1, frame.number, boxes + len(people.boxes)
+                for box, score, identity in zip(*people, strict=True):
+                    if identity < 0:
+                        continue
+                    number = numbers.setdefault((piece, int(identity)), len(numbers) + 1)
+                    tracks.append(frame.number, number, *box, score)
+                    crops.add(frame, piece, int(identity), box, score)
+                advance()
     except VideoError as error:
         problem = str(error)
     rows = tracks.rows()

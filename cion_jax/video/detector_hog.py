@@ -3,7 +3,7 @@
 import numpy as np
 
 from cion_jax.video import boxes as geometry
-from cion_jax.video.detectors import Detections, DetectorSettings
+from cion_jax.video.detectors import Detections, DetectorSettings, with_confidence
 from cion_jax.video.packages import require
 
 # The detector's window is 64x128 pixels with a person about 96 high in it.
@@ -24,7 +24,7 @@ class HogDetector:
     hint = "the built-in detector misses many people: give a network by --config.detector.file"
 
     def __init__(self, settings: DetectorSettings):
-        cv2 = require("cv2")
+        cv2, settings = require("cv2"), with_confidence(settings)
         self._cv2 = cv2
         self._hog = cv2.HOGDescriptor()
         self._hog.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())

@@ -1,8 +1,9 @@
 """A detection network that the user names, run by OpenVINO: an OpenVINO IR or an ONNX file."""
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,19 +11,55 @@ from cion_jax.core import signal_stack
 from cion_jax.core.errors import UserError
 from cion_jax.video import boxes as geometry
 from cion_jax.video import detector_outputs as outputs
-from cion_jax.video.detectors import COLOURS, Detections, DetectorSettings, model_files
-from cion_jax.video.packages import require
+from cion_jax.video.detectors import (
+    COLOURS,
+    FRAMES_AHEAD,
+    Detections,
+    DetectorSettings,
+    model_files,
+    with_confidence,
+)
+from cion_jax.video.overlap import run_ahead
+from cion_jax.video.packages import count_cores, require
+from cion_jax.video.reading import Frame
 
 _DEFAULT_SIZE = (640, 640)
 _GREY = 114  # around a letterboxed image, as YOLO networks are trained
 _SUPPRESSED = ("ssd", "yolo_end")  # outputs that went through non-maximum suppression already
+_BATCH = 4  # images at a time where a network takes several
+_REQUESTS_A_STREAM = 2  # one runs, the next waits, so that no stream is idle while results are taken in order
+
+
+class _Prepared(NamedTuple):
+    """A frame, and scale and offset (x, y) that lead from its pixels to the output's coordinates."""
+
+    frame: Frame
+    scale: np.ndarray
+    offset: np.ndarray
+
+
+class _Batch(NamedTuple):
+    """Frames with the input of the network, float32, whose places behind them are zero."""
+
+    items: list[_Prepared]
+    input: np.ndarray
+
+
+class _Compiled(NamedTuple):
+    """A network that runs: whether its input has the channels last, height and width, and images at a time."""
+
+    network: Any
+    channels_last: bool
+    size: tuple[int, int]
+    batch: int
 
 
 class OpenVinoDetector:
     """Finds people with an SSD or YOLO network; see `DetectorSettings` for what can be set.
 
     SSD networks get the image stretched to their input, YOLO networks get it letterboxed. Computed in float32, so that
-    machines agree.
+    machines agree. `detect_ahead` has several requests under way, each of them on one thread, so that results do not
+    depend on the number of threads.
 
     Raises:
       UserError: a file that OpenVINO does not read, a network with other inputs or outputs, settings of no meaning.
@@ -36,19 +73,23 @@ class OpenVinoDetector:
             raise UserError(
                 f"detector.output={settings.output!r} is none of auto, {', '.join(outputs.LAYOUTS)}"
             )
-        self._settings = settings
+        self._settings = settings = with_confidence(settings)
         file = Path(settings.file).expanduser()
-        self._network, self._channels_last, self._size = _compiled(file, settings)
-        # One empty image shows the shapes, also those that the file leaves open.
-        shape = (*self._size, 3) if self._channels_last else (3, *self._size)
-        shapes = {name: array.shape for name, array in self._run(np.zeros(shape, np.float32)).items()}
+        self._network, self._channels_last, self._size, self._batch = _compile(file, settings)
+        # An empty image shows the shapes, also those that the file leaves open.
+        shapes = _as_of_one({name: array.shape for name, array in self._try_empty().items()}, self._batch)
         try:
             self._output, self._layout = _chosen(shapes, self._size, settings.output)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
+        named = {_name(output, n): output for n, output in enumerate(self._network.outputs)}
+        self._output_port = named[self._output]
         person = settings.person_class
         self._person = person if person >= 0 else int(self._layout == "ssd")
         self._classes: Counter[int] = Counter()
+        self._single: OpenVinoDetector | None = (
+            None  # the same for one image at a time, made when it is needed
+        )
 
     @property
     def hint(self) -> str:
@@ -59,15 +100,84 @@ class OpenVinoDetector:
         return f"the detector found {met}, none of class {self._person}: see --config.detector.person_class"
 
     def __call__(self, image: np.ndarray) -> Detections:
-        height, width = image.shape[:2]
-        prepared, scale, offset = self._prepared(image)
-        found = outputs.decode(
-            self._run(self._as_input(prepared))[self._output], self._layout, self._settings.confidence
-        )
+        if self._batch > 1:
+            # The other places of a batch would be computed for nothing.
+            if self._single is None:
+                self._single = OpenVinoDetector(self._settings._replace(batch=1))
+                self._single._classes = self._classes
+            return self._single(image)
+        ((_, found),) = self.detect_ahead([Frame(1, image)])
+        return found
+
+    def detect_ahead(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Detections]]:
+        """Every frame with its people, in order; reading and detection go on in the background.
+
+        An error of `frames` is raised behind the frames before it.
+        """
+        streams = self._network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        # A ring of requests, not an AsyncInferQueue: results come in order, and a failed request raises where its
+        # result is taken.
+        idle = deque(self._network.create_infer_request() for _ in range(_REQUESTS_A_STREAM * streams))
+        running: deque[tuple[Any, _Batch]] = deque()
+        problem = None
+        batches = run_ahead(self._batches(frames), FRAMES_AHEAD)
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:  # raised again behind the frames that are under way
+                batch, problem = None, error
+            if batch is None:
+                break
+            if not idle:
+                request, before = running.popleft()
+                yield from self._results(request, before)
+                idle.append(request)
+            request = idle.popleft()
+            # Without a copy: the batch is kept as long as the request runs.
+            request.start_async({0: batch.input}, share_inputs=True)
+            running.append((request, batch))
+        while running:
+            yield from self._results(*running.popleft())
+        if problem is not None:
+            raise problem
+
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[_Batch]:
+        """Frames ready for the network, as many together as it takes; an error behind those before it."""
+        batch, problem = self._empty_batch(), None
+        try:
+            for frame in frames:
+                prepared, scale, offset = self._prepared(frame.image)
+                self._fill(batch.input[len(batch.items)], prepared)
+                batch.items.append(_Prepared(frame, scale, offset))
+                if len(batch.items) == self._batch:
+                    yield batch
+                    batch = self._empty_batch()
+        except Exception as error:  # raised again behind the frames before it
+            problem = error
+        if batch.items:
+            yield batch
+        if problem is not None:
+            raise problem
+
+    def _empty_batch(self) -> _Batch:
+        shape = (*self._size, 3) if self._channels_last else (3, *self._size)
+        return _Batch([], np.zeros((self._batch, *shape), np.float32))
+
+    def _results(self, request: Any, batch: _Batch) -> Iterator[tuple[Frame, Detections]]:
+        request.wait()
+        # A copy, since the request will be used again.
+        output = request.get_tensor(self._output_port).data.copy()
+        for place, item in enumerate(batch.items):
+            yield item.frame, self._people(_of_image(output, self._layout, place, self._batch), item)
+
+    def _people(self, output: np.ndarray, item: _Prepared) -> Detections:
+        """The people in the network's output for one image."""
+        height, width = item.frame.image.shape[:2]
+        found = outputs.decode(output, self._layout, self._settings.confidence)
         self._classes.update(found.classes.tolist())
         own = found.classes == self._person
         scores = np.clip(found.scores[own], 0, 1)
-        people = (found.boxes[own] - np.tile(offset, 2)) / np.tile(scale, 2)
+        people = (found.boxes[own] - np.tile(item.offset, 2)) / np.tile(item.scale, 2)
         if self._layout not in _SUPPRESSED:
             kept = geometry.suppress(people, scores, self._settings.nms_iou)
             people, scores = people[kept], scores[kept]
@@ -83,18 +193,18 @@ class OpenVinoDetector:
             return stretched, np.array([1 / width, 1 / height]), np.zeros(2)
         return letterboxed(image, self._size)
 
-    def _as_input(self, prepared: np.ndarray) -> np.ndarray:
-        """An image uint8 [height, width, 3] RGB of the input's size as the network wants it, float32."""
+    def _fill(self, place: np.ndarray, prepared: np.ndarray) -> None:
+        """Writes an image uint8 [height, width, 3] RGB of the input's size as the network wants it, float32."""
         is_ssd, colour = self._layout == "ssd", self._settings.colour
         if colour == "bgr" or (colour == "auto" and is_ssd):
             prepared = prepared[:, :, ::-1]
         white = self._settings.maximum or (255.0 if is_ssd else 1.0)
-        array = prepared.astype(np.float32) * np.float32(white / 255)
-        return array if self._channels_last else array.transpose(2, 0, 1)
+        prepared = prepared if self._channels_last else prepared.transpose(2, 0, 1)
+        np.multiply(prepared, np.float32(white / 255), out=place)
 
-    def _run(self, array: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs by name for one image as the network wants it."""
-        results = self._network(np.ascontiguousarray(array[None]))
+    def _try_empty(self) -> dict[str, np.ndarray]:
+        """All outputs by name for empty images."""
+        results = self._network(self._empty_batch().input)
         return {_name(output, n): results[output] for n, output in enumerate(self._network.outputs)}
 
 
@@ -125,26 +235,92 @@ def _chosen(shapes: dict[str, tuple], size: tuple[int, int], layout: str) -> tup
     return name, found if layout == "auto" else layout
 
 
-def _compiled(file: Path, settings: DetectorSettings) -> tuple[Any, bool, tuple[int, int]]:
-    """The network ready to run, whether its input has the channels last, and the input's height and width."""
+def _as_of_one(shapes: dict[str, tuple], batch: int) -> dict[str, tuple]:
+    """The shapes that outputs have for one image; those of an SSD have its rows in another place."""
+    return {
+        name: (1, *shape[1:]) if batch > 1 and len(shape) == 3 and shape[0] == batch else tuple(shape)
+        for name, shape in shapes.items()
+    }
+
+
+def _of_image(output: np.ndarray, layout: str, place: int, batch: int) -> np.ndarray:
+    """What the output of a batch says of the image at `place`."""
+    if batch == 1:
+        return output
+    if layout != "ssd":
+        return output[place : place + 1]
+    rows = output.reshape(-1, 7)
+    ends = np.flatnonzero(rows[:, 0] < 0)
+    rows = rows[: ends[0]] if len(ends) else rows
+    return rows[rows[:, 0] == place]
+
+
+def _compile(file: Path, settings: DetectorSettings) -> _Compiled:
+    """The network, ready to run."""
     openvino = require("openvino")
     model_files(file)
     core = openvino.Core()
     try:
         model = core.read_model(file)
         shape, channels_last, size = _input(file, model, settings)
-        model.reshape(shape)
-        options = {"INFERENCE_PRECISION_HINT": "f32"}
-        if settings.threads:
-            options["INFERENCE_NUM_THREADS"] = settings.threads
-        network = core.compile_model(model, "CPU", options)
+        batch = _reshape(file, model, shape, settings.batch)
+        network = core.compile_model(model, settings.device, _options(settings))
         signal_stack.enlarge()
-        return network, channels_last, size
+        return _Compiled(network, channels_last, size, batch)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        devices = ", ".join(core.available_devices)
         raise UserError(
-            f"{file} is no network that OpenVINO can run: {lines[-1] if lines else error}"
+            f"{file} is no network that OpenVINO can run on detector.device={settings.device} (here: {devices}): "
+            f"{lines[-1] if lines else error}"
         ) from error
+
+
+def _options(settings: DetectorSettings) -> dict[str, Any]:
+    """How OpenVINO is to run a network."""
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+    if settings.device == "CPU":
+        threads = settings.threads or count_cores()
+        # One thread a stream: results do not depend on the number of threads. Not bound to cores: several processes
+        # would all take the first ones.
+        options |= {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return options
+
+
+def _reshape(file: Path, model: Any, shape: list[int], wanted: int) -> int:
+    """Fixes the shape of a network's input; how many images it takes at a time, `wanted` or, if 0, what it can.
+
+    Raises:
+      UserError: it cannot take as many as wanted.
+    """
+    model.reshape(shape)
+    if wanted == 1:
+        return 1
+    batch, single = wanted or _BATCH, [output.partial_shape for output in model.outputs]
+    try:
+        model.reshape([batch, *shape[1:]])
+        scales = all(
+            _grows(before, output.partial_shape, batch)
+            for before, output in zip(single, model.outputs, strict=True)
+        )
+    except RuntimeError:
+        scales = False
+    if scales:
+        return batch
+    if wanted:
+        raise UserError(f"{file} cannot take {wanted} images at a time: set --config.detector.batch=1")
+    model.reshape(shape)
+    return 1
+
+
+def _grows(one: Any, several: Any, batch: int) -> bool:
+    """Whether an output of one image has room for `batch` of them: in its first axis, or in the rows of an SSD."""
+    if one.is_dynamic or several.is_dynamic or len(one) != len(several):
+        return False
+    before, after = list(one.to_shape()), list(several.to_shape())
+    axis = 2 if len(before) == 4 and before[:2] == [1, 1] and before[3] == 7 else 0
+    before[axis] *= batch
+    return before == after
 
 
 def _input(file: Path, model: Any, settings: DetectorSettings) -> tuple[list[int], bool, tuple[int, int]]:

@@ -1,17 +1,23 @@
 """What a person detector is, and which one the settings ask for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cion_jax.core.errors import UserError
+from cion_jax.video.overlap import run_ahead
+from cion_jax.video.reading import Frame
 
 KINDS = ("auto", "hog", "openvino")
 MODEL_SUFFIXES = (".xml", ".onnx")
 COLOURS = ("auto", "bgr", "rgb")
+FRAMES_AHEAD = 8  # decoded frames that wait for the next step; 6 MB each at 1080p
+# ByteTrack's lowest score. The built-in detector finds people everywhere at such scores; see docs/video.md.
+NETWORK_CONFIDENCE = 0.1
+_CONFIDENCE = {"openvino": NETWORK_CONFIDENCE, "hog": 0.4}
 
 
 class Detections(NamedTuple):
@@ -22,7 +28,10 @@ class Detections(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds people in an image uint8 [height, width, 3] RGB. `hint` says why it may have found nobody, or ""."""
+    """Finds people in an image uint8 [height, width, 3] RGB. `hint` says why it may have found nobody, or "".
+
+    A detector that can work on several images at a time also has a method `detect_ahead` like the function below.
+    """
 
     def __call__(self, image: np.ndarray) -> Detections: ...
 
@@ -36,7 +45,7 @@ class DetectorSettings(NamedTuple):
     Attributes:
       file: an OpenVINO IR (.xml) or .onnx; "" for the built-in detector.
       kind: "hog", "openvino", or "auto": openvino where a file is given.
-      confidence: boxes of a lower score are left out.
+      confidence: boxes of a lower score are left out; -1: 0.1 of a network, 0.4 of the built-in detector.
       person_class: which class is a person; -1: 1 in SSD outputs, 0 in YOLO outputs.
       output: layout of the network's output, one of `detector_outputs.LAYOUTS`, or "auto": what its shape says.
       nms_iou: of boxes that overlap more than this the best one stays (not for outputs that are suppressed already).
@@ -44,12 +53,14 @@ class DetectorSettings(NamedTuple):
       colour: order of the input channels: "bgr", "rgb", or "auto": BGR for SSD, RGB for YOLO.
       maximum: what white is in the input; 0: 255 for SSD, 1 for YOLO.
       smallest: height in pixels of the smallest people that the built-in detector is to find.
+      device: OpenVINO's name of the device for networks: CPU, GPU, AUTO, ...
+      batch: images that a network gets at a time; 0: 4 if the network can take several, else 1.
       threads: 0 for all cores.
     """
 
     file: str = ""
     kind: str = "auto"
-    confidence: float = 0.5
+    confidence: float = -1.0
     person_class: int = -1
     output: str = "auto"
     nms_iou: float = 0.5
@@ -57,7 +68,32 @@ class DetectorSettings(NamedTuple):
     colour: str = "auto"
     maximum: float = 0.0
     smallest: int = 72
+    device: str = "CPU"
+    batch: int = 0
     threads: int = 0
+
+
+def with_confidence(settings: DetectorSettings) -> DetectorSettings:
+    """The settings with the confidence that -1 stands for.
+
+    Raises:
+      UserError: as `kind_of`.
+    """
+    if settings.confidence >= 0:
+        return settings
+    return settings._replace(confidence=_CONFIDENCE[kind_of(settings)])
+
+
+def detect_ahead(detector: Detector, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Detections]]:
+    """Every frame with its people, in order, while reading and detection go on in the background.
+
+    An error of `frames` is raised behind the frames before it.
+    """
+    own = getattr(detector, "detect_ahead", None)
+    if own is not None:
+        return own(frames)
+    decoded = run_ahead(frames, FRAMES_AHEAD)
+    return run_ahead(((frame, detector(frame.image)) for frame in decoded), FRAMES_AHEAD)
 
 
 def kind_of(settings: DetectorSettings) -> str:

@@ -1,6 +1,7 @@
 """What a source holds: video files, folders of frames, or crops that others cut."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,13 @@ class Video(NamedTuple):
 
     name: str
     path: Path
+
+
+class Listing(NamedTuple):
+    """What a source holds: `videos` in natural order, and (name, reason) of entries that no video can be read from."""
+
+    videos: list[Video]
+    skipped: list[tuple[str, str]]
 
 
 def layout_of(source: Path, layout: str) -> str:
@@ -63,8 +71,11 @@ def layout_of(source: Path, layout: str) -> str:
     return found.pop()
 
 
-def find_videos(source: Path, layout: str) -> list[Video]:
+def find_videos(source: Path, layout: str) -> Listing:
     """The videos of a source in natural order ("v2" before "v10"), which is the order of their numbers later.
+
+    Entries that look like videos but are none (dangling links, named pipes, folders, names that are not UTF-8), and
+    folders that cannot be read, are listed with the reason.
 
     Args:
       source: a video file, or a folder that is searched however it is nested; hidden folders are left out.
@@ -74,20 +85,35 @@ def find_videos(source: Path, layout: str) -> list[Video]:
       UserError: nothing found, or folders of frames inside each other.
     """
     if source.is_file():
-        return [Video(source.name, source)]
-    found = []
-    for folder, files in _folders(source):
+        return _sorted_out([Video(source.name, source)], [])
+    found, skipped = [], []
+    for folder, files in _folders(source, skipped):
         within = Path(folder).relative_to(source).as_posix()
         if layout == "videos":
             mine = [name for name in files if _suffix(name) in VIDEO_SUFFIXES]
             found += [Video((Path(within) / name).as_posix(), Path(folder, name)) for name in mine]
+            if _suffix(within) in VIDEO_SUFFIXES and not mine:
+                skipped.append((within, "a folder without videos, not a video"))
         elif any(_suffix(name) in IMAGE_SUFFIXES for name in files):
             found.append(Video(_sequence(source, within), Path(folder)))
-    if not found:
+    if not found and not skipped:
         raise UserError(f"{source} holds no {'videos' if layout == 'videos' else 'folders of frames'}")
-    found.sort(key=lambda video: natural(video.name))
-    _check_nesting(found)
-    return found
+    listing = _sorted_out(found, skipped)
+    _check_nesting(listing.videos)
+    return listing
+
+
+def why_unreadable(path: Path) -> str:
+    """Why a path cannot be read as a file; "" for a file, also behind a link, and for a folder."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link to a file that does not exist" if path.is_symlink() else "No such file or directory"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    return "a named pipe, not a file" if stat.S_ISFIFO(mode) else "a device or socket, not a file"
 
 
 def frame_files(folder: Path) -> list[tuple[int, Path]]:
@@ -95,7 +121,9 @@ def frame_files(folder: Path) -> list[tuple[int, Path]]:
 
     The number is that of the file name where all names are whole numbers from 1 on, else the place from 1.
     """
-    files = [file for file in folder.iterdir() if _suffix(file.name) in IMAGE_SUFFIXES and file.is_file()]
+    files = [file for file in folder.iterdir() if _suffix(file.name) in IMAGE_SUFFIXES]
+    # A dangling link stays: it is a frame that cannot be read, and must not move the numbers of those behind it.
+    files = [file for file in files if file.is_file() or file.is_symlink()]
     files = sorted((file for file in files if file.name[0] != "."), key=lambda file: natural(file.name))
     numbers = [int(file.stem) if file.stem.isascii() and file.stem.isdecimal() else 0 for file in files]
     if min(numbers, default=0) < 1 or len(set(numbers)) < len(numbers):
@@ -112,19 +140,18 @@ def image_paths(folder: Path) -> Iterator[str]:
         )
 
 
-def fingerprint(video: Video) -> list[int]:
-    """Sizes and times that change when the video does."""
-    if video.path.is_file():
-        stat = video.path.stat()
-        return [stat.st_size, stat.st_mtime_ns]
-    stats = [file.stat() for _, file in frame_files(video.path)]
-    return [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
+def _folders(source: Path, unread: list[tuple[str, str]] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Folders with the names of their files; linked folders too, but each only once, so that circles end.
 
-
-def _folders(source: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders with the names of their files; linked folders too, but each only once, so that circles end."""
+    Folders that cannot be read are added to `unread` with the reason.
+    """
     seen = set()
-    for folder, inner, files in os.walk(source, followlinks=True):
+
+    def note(error: OSError) -> None:
+        if unread is not None:
+            unread.append((os.path.relpath(error.filename, source), error.strerror or str(error)))
+
+    for folder, inner, files in os.walk(source, followlinks=True, onerror=note):
         real = os.path.realpath(folder)
         if real in seen:
             inner.clear()
@@ -145,6 +172,24 @@ def _sequence(source: Path, within: str) -> str:
         return path.as_posix()
     above = source.resolve().parent.name if within == "." else source.resolve().name
     return path.parent.as_posix() if path.parent != Path() else above
+
+
+def _sorted_out(found: list[Video], skipped: list[tuple[str, str]]) -> Listing:
+    """The videos that can be tried, in order, and the others with the reason."""
+    videos, skipped = [], list(skipped)
+    for video in found:
+        is_text = not any("\ud800" <= letter <= "\udfff" for letter in video.name)
+        reason = (
+            why_unreadable(video.path)
+            if is_text
+            else "its name is no UTF-8, which tables cannot hold: rename it"
+        )
+        if reason:
+            skipped.append((video.name, reason))
+        else:
+            videos.append(video)
+    videos.sort(key=lambda video: natural(video.name))
+    return Listing(videos, sorted(skipped, key=lambda item: natural(item[0])))
 
 
 def _check_nesting(videos: list[Video]) -> None:

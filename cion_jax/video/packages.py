@@ -33,6 +33,11 @@ def require(name: str) -> Any:
         raise UserError(f"reading videos needs the package {package} ({error}): {INSTALL}") from error
 
 
+def count_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def limit_threads(count: int) -> None:
     """Keeps OpenCV to `count` threads in this process; 0 leaves it alone."""
     if count:

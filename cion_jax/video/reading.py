@@ -1,5 +1,6 @@
 """Videos frame by frame, from files or folders of images, and what is wrong with those that cannot be read."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,17 +8,25 @@ from typing import NamedTuple
 import numpy as np
 
 from cion_jax.video import motchallenge
-from cion_jax.video.listing import Video, frame_files
+from cion_jax.video.codec_names import find_codecs, four_characters
+from cion_jax.video.listing import Video, frame_files, why_unreadable
 from cion_jax.video.packages import require
 
 # Headers give a number of frames that is often made of a length and a guessed rate (twice the true one for some .ts); a
 # video was cut short where it lacks more than this by its frames and by its clock.
 _LACKING = 0.02
 _LACKING_FRAMES = 2
+# Of one video. Fixed, since what FFmpeg makes of a damaged video may depend on it, and results must not depend on the
+# number of cores or workers. Detection and JPEG files use the other cores.
+_DECODER_THREADS = 2
 
 
 class VideoError(Exception):
     """A video that cannot be opened, or ends before its end; says why."""
+
+
+class UnreachableError(VideoError):
+    """A video whose file cannot be read now, which may be different at another time."""
 
 
 class Frame(NamedTuple):
@@ -52,36 +61,68 @@ def info(video: Video) -> Info:
     return Info(int(count) if 0 < count < 1e12 else None, rate if 0 < rate < 1e4 else None)
 
 
-def frames(video: Video, step: int = 1) -> Iterator[Frame]:
-    """Yields frames 1, 1 + step, 1 + 2 step, ...
+def frames(
+    video: Video, step: int = 1, *, tolerated: int = 0, bad: list[int] | None = None
+) -> Iterator[Frame]:
+    """Yields frames 1, 1 + step, 1 + 2 step, ... without those that cannot be decoded.
+
+    Args:
+      video: a file or a folder of frames.
+      step: distance of the frames.
+      tolerated: how many frames before the last one may be undecodable.
+      bad: takes the numbers of the undecodable frames.
 
     Raises:
-      VideoError: at the start if the video cannot be opened; behind the last readable frame if more should follow.
+      VideoError: at the start if the video cannot be opened; behind the last readable frame if more should follow, or
+        if more frames than are tolerated cannot be decoded.
     """
+    bad = [] if bad is None else bad
     if video.path.is_dir():
-        yield from _images(video.path, step)
+        yield from _images(video.path, step, tolerated, bad)
         return
     about = info(video)
     cv2 = require("cv2")
     capture, number, seconds = _opened(video.path), 0, 0.0
+    codec = four_characters(capture.get(cv2.CAP_PROP_FOURCC))
     try:
-        while capture.grab():
-            number += 1
+        while (lost := _frames_lost(capture, tolerated - len(bad))) is not None:
+            bad.extend(range(number + 1, number + lost + 1))
+            number += lost + 1
             seconds = max(seconds, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if (number - 1) % step:
                 continue
             is_good, image = capture.retrieve()
-            if not is_good:
-                raise VideoError(f"frame {number:,} cannot be decoded")
-            yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            if is_good:
+                yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+                continue
+            bad.append(number)
+            if len(bad) > tolerated:
+                raise VideoError(_with_codec(f"frame {number:,} cannot be decoded", codec))
     except cv2.error as error:
-        raise VideoError(f"frame {number + 1:,} cannot be decoded: {error}") from error
+        raise VideoError(_with_codec(f"frame {number + 1:,} cannot be decoded: {error}", codec)) from error
     finally:
         capture.release()
     if not number:
-        raise VideoError("no frame can be decoded")
+        raise VideoError(_with_codec("no frame can be decoded", codec))
     if _is_short(about, number, seconds):
-        raise VideoError(f"it ends after {number:,} of {about.frames:,} frames")
+        undecoded = f", {len(bad):,} of them undecodable" if bad else ""
+        reason = f"it ends after {number:,} of {about.frames:,} frames{undecoded}"
+        raise VideoError(_with_codec(reason, codec))
+
+
+def _frames_lost(capture, tolerated: int) -> int | None:
+    """Goes on to the next frame: how many undecodable ones lay before it, None if none follows within the tolerated.
+
+    A failed `grab` is either one undecodable frame or the end of the video, which the next ones show.
+    """
+    for lost in range(tolerated + 1):
+        if capture.grab():
+            return lost
+    return None
+
+
+def _with_codec(reason: str, codec: str) -> str:
+    return f"{reason} (codec {codec})" if codec else reason
 
 
 def _is_short(about: Info, frames: int, seconds: float) -> bool:
@@ -94,7 +135,7 @@ def _is_short(about: Info, frames: int, seconds: float) -> bool:
     return length - (seconds + 1 / about.rate) > max(_LACKING * length, tolerated)
 
 
-def _images(folder: Path, step: int) -> Iterator[Frame]:
+def _images(folder: Path, step: int, tolerated: int, bad: list[int]) -> Iterator[Frame]:
     cv2 = require("cv2")
     found = frame_files(folder)
     if not found:
@@ -102,30 +143,42 @@ def _images(folder: Path, step: int) -> Iterator[Frame]:
     for number, file in found:
         if (number - 1) % step:
             continue
+        image, problem = None, f"frame {number:,} ({file.name}) is no readable image"
         try:
+            if reason := why_unreadable(file):
+                raise OSError(reason)
             data = np.frombuffer(file.read_bytes(), np.uint8)
             image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         except (OSError, cv2.error) as error:
-            raise VideoError(f"frame {number:,} ({file.name}) cannot be read: {error}") from error
-        if image is None:
-            raise VideoError(f"frame {number:,} ({file.name}) is no readable image")
-        yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            problem = f"frame {number:,} ({file.name}) cannot be read: {error}"
+        if image is not None:
+            yield Frame(number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            continue
+        bad.append(number)
+        if len(bad) > tolerated:
+            raise VideoError(problem)
 
 
 def _opened(path: Path):
     cv2 = require("cv2")
+    if reason := why_unreadable(path):
+        raise UnreachableError(reason)
     try:
         if not path.stat().st_size:
             raise VideoError("the file is empty")
         with path.open("rb"):
             pass
+        # The backend is named: others take the digits in a name for the pattern of an image sequence. The path is
+        # absolute: FFmpeg takes "concat:a.mp4" for a command.
+        threads = [cv2.CAP_PROP_N_THREADS, _DECODER_THREADS]
+        capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, threads)  # noqa: PTH100 (links stay)
+        if not capture.isOpened():
+            capture.release()
+            raise VideoError(_with_codec("it is no video that OpenCV can open", ", ".join(find_codecs(path))))
     except OSError as error:
-        raise VideoError(error.strerror or str(error)) from error
-    # The backend is named: others take the digits in a name for the pattern of an image sequence.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        capture.release()
-        raise VideoError("it is no video that OpenCV can open")
+        raise UnreachableError(error.strerror or str(error)) from error
+    # Versions of OpenCV differ in their default.
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
 

@@ -26,8 +26,8 @@ class TrackerSettings(NamedTuple):
     """
 
     name: str = "bytetrack"
-    start: float = 0.5
-    high: float = 0.5
+    start: float = 0.7
+    high: float = 0.6
     min_iou: float = 0.3
     patience: float = 1.0
     min_hits: int = 2

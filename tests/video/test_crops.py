@@ -64,3 +64,42 @@ def test_short_tracklets_and_small_boxes_are_left_out(tmp_path, has_segments):
 def test_nothing_to_write(tmp_path):
     sink = CropFolder(tmp_path / "v", CropSettings(), has_segments=False)
     assert sink.finish()["path"] == [] and not (tmp_path / "v").exists()
+
+
+@needs_cv2
+def test_every_kth_crop_is_kept_of_tracklets_that_are_long_enough_without_it(tmp_path):
+    def cut_with(step, folder, threads=1):
+        sink = CropFolder(
+            folder, CropSettings(min_length=5, min_height=40, step=step), has_segments=False, threads=threads
+        )
+        for number in range(1, 8):
+            frame = Frame(number, drawing.image(number))
+            sink.add(frame, 0, 70, drawing.box(0, number), 0.5)
+            if number > 3:
+                sink.add(frame, 0, 71, drawing.box(1, number), 0.9)  # four boxes: too few
+        return sink, sink.finish()
+
+    _, every = cut_with(1, tmp_path / "every")
+    sink, third = cut_with(3, tmp_path / "third", threads=3)
+    assert every["frame"].tolist() == list(range(1, 8))
+    assert third["frame"].tolist() == [1, 4, 7] and third["path"] == [every["path"][n] for n in (0, 3, 6)]
+    files = sorted(
+        path.relative_to(tmp_path / "third").as_posix() for path in (tmp_path / "third").rglob("*.jpg")
+    )
+    assert files == third["path"]
+    for path in files:
+        assert (tmp_path / "third" / path).read_bytes() == (tmp_path / "every" / path).read_bytes()
+    counted, rows = cut_with(3, None)
+    assert rows["path"] == third["path"] and counted.written == sink.written > 0, (
+        "nothing is written, all is counted"
+    )
+
+
+@needs_cv2
+def test_a_crop_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    sink = CropFolder(tmp_path / "v", CropSettings(min_height=40), has_segments=False)
+    monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+    sink.add(Frame(1, drawing.image(1)), 0, 70, drawing.box(0, 1), 0.5)
+    with pytest.raises(OSError, match="No space"):
+        sink.finish()
+    sink.cancel()

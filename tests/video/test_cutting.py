@@ -13,6 +13,9 @@ class Stub:
     def __init__(self):
         self.starts, self.frames = [], []
 
+    def ahead(self, frames):
+        yield from frames
+
     def start(self):
         self.starts.append(len(self.frames))
 

@@ -5,19 +5,14 @@ import pytest
 
 from cion_jax.core import signal_stack
 from cion_jax.core.errors import UserError
+from cion_jax.video import detector_openvino
 from cion_jax.video.detectors import DetectorSettings, open_detector
+from cion_jax.video.reading import Frame, VideoError
+from tests.video.networks import CELLS, HEIGHT, WIDTH, bright_box, save_network
 
 openvino = pytest.importorskip("openvino", reason="the extra `video` is not installed")
 pytest.importorskip("cv2", reason="the extra `video` is not installed")
 from openvino import opset13 as ops  # noqa: E402 (only if it is there)
-
-HEIGHT, WIDTH = 32, 64
-CELLS = 4 * 8 + 2 * 4 + 1 * 2
-
-
-def save(path, outputs, parameters):
-    openvino.save_model(openvino.Model(outputs, parameters, "net"), path, compress_to_fp16=False)
-    return str(path)
 
 
 def ssd(path, rows, shape=(1, 3, HEIGHT, WIDTH)):
@@ -29,7 +24,7 @@ def ssd(path, rows, shape=(1, 3, HEIGHT, WIDTH)):
     factor = np.zeros_like(rows)
     factor[:, 2] = 1
     table = ops.add(ops.multiply(ops.constant(factor), mean), ops.constant(rows))
-    return save(path, [ops.unsqueeze(table, ops.constant([0, 1]))], [image])
+    return save_network(path, [ops.unsqueeze(table, ops.constant([0, 1]))], [image])
 
 
 def yolo(path, columns, shape=(1, 3, HEIGHT, WIDTH)):
@@ -38,7 +33,7 @@ def yolo(path, columns, shape=(1, 3, HEIGHT, WIDTH)):
     table = np.zeros((len(columns[0]), CELLS), np.float32)
     table[:, : len(columns)] = np.array(columns).T
     nothing = ops.multiply(ops.reduce_mean(image, ops.constant([0, 1, 2, 3]), keep_dims=False), np.float32(0))
-    return save(path, [ops.add(ops.constant(table[None]), nothing)], [image])
+    return save_network(path, [ops.add(ops.constant(table[None]), nothing)], [image])
 
 
 def test_an_ssd_gets_bgr_and_its_rows_are_people_in_pixels(tmp_path):
@@ -121,7 +116,7 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"text\.onnx is no network that OpenVINO can run"):
         open_detector(DetectorSettings(file=str(tmp_path / "text.onnx")))
     a, b = (ops.parameter([1, 3, 8, 8], np.float32, name=name) for name in "ab")
-    file = save(tmp_path / "two.xml", [ops.add(a, b)], [a, b])
+    file = save_network(tmp_path / "two.xml", [ops.add(a, b)], [a, b])
     with pytest.raises(UserError, match="should take one image"):
         open_detector(DetectorSettings(file=file))
     file = ssd(tmp_path / "ssd.xml", [[0, 1, 0, 0, 0, 1, 1]])
@@ -131,3 +126,60 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / "ssd.bin").unlink()
     with pytest.raises(UserError, match=r"ssd\.bin is missing"):
         open_detector(DetectorSettings(file=file))
+
+
+def bright_frames(count):
+    return [Frame(n, np.full((HEIGHT, WIDTH, 3), 100 + 10 * n, np.uint8)) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_frames_under_way_come_back_in_order_with_their_own_people(tmp_path, batch, threads):
+    settings = DetectorSettings(file=bright_box(tmp_path / "net.xml"), batch=batch, threads=threads)
+    detector = open_detector(settings)
+    frames = bright_frames(11)
+    alone = open_detector(DetectorSettings(file=settings.file, batch=1, threads=1))
+    found = list(detector.detect_ahead(iter(frames)))
+    assert [frame.number for frame, _ in found] == list(range(1, 12))
+    for frame, people in found:
+        assert people.scores.tolist() == pytest.approx([frame.image[0, 0, 0] / 255], abs=1e-5)
+        expected = alone(frame.image)
+        np.testing.assert_array_equal(detector(frame.image).boxes, expected.boxes)
+        np.testing.assert_array_equal(people.boxes, expected.boxes)
+        np.testing.assert_array_equal(people.scores, expected.scores)
+
+
+def test_an_error_of_the_video_comes_behind_its_frames(tmp_path):
+    def frames():
+        yield from bright_frames(6)
+        raise VideoError("it ends")
+
+    detector, seen = open_detector(DetectorSettings(file=bright_box(tmp_path / "net.xml"))), []
+    with pytest.raises(VideoError, match="it ends"):
+        for frame, _ in detector.detect_ahead(frames()):
+            seen.append(frame.number)
+    assert seen == [1, 2, 3, 4, 5, 6], "a full batch and a part of one"
+
+
+def test_the_rows_of_an_ssd_go_to_their_images():
+    rows = np.zeros((1, 1, 8, 7), np.float32)
+    rows[0, 0, :, 0] = [0, 1, 1, 3, -1, 0, 0, 0]
+    rows[0, 0, :, 2] = np.arange(8) / 10
+    scores = [detector_openvino._of_image(rows, "ssd", place, 4)[:, 2].tolist() for place in range(4)]
+    assert scores == [pytest.approx([0.0]), pytest.approx([0.1, 0.2]), [], pytest.approx([0.3])]
+
+
+def test_a_network_that_takes_one_image_gets_one(tmp_path):
+    """The rows of this SSD do not grow with the batch."""
+    file = ssd(tmp_path / "ssd.xml", [[0, 1, 0.8, 0, 0, 1, 1]])
+    detector = open_detector(DetectorSettings(file=file))
+    found = list(detector.detect_ahead(bright_frames(3)))
+    assert [len(people.boxes) for _, people in found] == [1, 1, 1]
+    with pytest.raises(UserError, match=r"cannot take 2 images at a time: set --config\.detector\.batch=1"):
+        open_detector(DetectorSettings(file=file, batch=2))
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    file = ssd(tmp_path / "ssd.xml", [[0, 1, 0.8, 0, 0, 1, 1]])
+    with pytest.raises(UserError, match=r"detector\.device=NPU7 \(here: CPU"):
+        open_detector(DetectorSettings(file=file, device="NPU7"))

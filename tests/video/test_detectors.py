@@ -2,11 +2,13 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 
 from cion_jax.core.errors import UserError
 from cion_jax.video import detectors
 from cion_jax.video.detectors import DetectorSettings
+from cion_jax.video.reading import Frame
 
 
 def test_the_file_decides(tmp_path):
@@ -41,3 +43,23 @@ def test_the_hash_covers_the_weights(tmp_path):
     assert found["kind"] == "openvino"
     assert found["sha256"] == hashlib.sha256(b"graphweights").hexdigest()
     assert detectors.about(DetectorSettings()) == {"kind": "hog"}
+
+
+def test_the_confidence_that_is_left_open_depends_on_the_kind(tmp_path):
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"x")
+    assert detectors.with_confidence(DetectorSettings(file=str(file))).confidence == 0.1
+    assert detectors.with_confidence(DetectorSettings()).confidence > 0.1
+    assert detectors.with_confidence(DetectorSettings(confidence=0.0)).confidence == 0.0
+
+
+def test_any_detector_works_ahead_in_order():
+    class Slow:
+        hint = ""
+
+        def __call__(self, image):
+            return detectors.Detections(np.full((1, 4), image[0, 0, 0], np.float32), np.ones(1, np.float32))
+
+    frames = [Frame(n, np.full((2, 2, 3), n, np.uint8)) for n in range(1, 30)]
+    found = list(detectors.detect_ahead(Slow(), iter(frames)))
+    assert [(frame.number, people.boxes[0, 0]) for frame, people in found] == [(n, n) for n in range(1, 30)]

@@ -12,6 +12,11 @@ from tests.video import drawing
 EMPTY = np.zeros((4, 4, 3), np.uint8)
 
 
+def people_of(follow, *frames):
+    """What is found in these frames."""
+    return [follow(frame) for frame in follow.ahead(iter(frames))]
+
+
 class CountingTracker:
     """Gives every box a number of its own, from 0."""
 
@@ -32,22 +37,21 @@ def write(folder, text):
 def test_tracks_are_told_as_they_are(tmp_path):
     follow = following.given(write(tmp_path, "1,5,1,1,10,20,0.1\n3,6,2,2,10,20,1\n"), 0.5, CountingTracker)
     follow.start()
-    first = follow(Frame(1, EMPTY))
+    first, second, third = people_of(follow, *(Frame(n, EMPTY) for n in (1, 2, 3)))
     assert first.identities.tolist() == [5] and first.boxes.tolist() == [[0, 0, 10, 20]]
     assert first.scores.tolist() == [0.1], "a track is a track, whatever its score"
-    assert len(follow(Frame(2, EMPTY)).boxes) == 0
-    assert follow(Frame(3, EMPTY)).identities.tolist() == [6]
+    assert len(second.boxes) == 0 and third.identities.tolist() == [6]
 
 
 def test_detections_of_a_file_are_tracked_anew_in_every_segment(tmp_path):
     text = "1,-1,1,1,10,20,0.9\n1,-1,30,1,10,20,0.2\n2,-1,1,1,10,20,30\n"
     follow = following.given(write(tmp_path, text), 0.5, CountingTracker)
     follow.start()
-    assert follow(Frame(1, EMPTY)).identities.tolist() == [0], "the second box is too doubtful"
-    second = follow(Frame(2, EMPTY))
+    first, second = people_of(follow, Frame(1, EMPTY), Frame(2, EMPTY))
+    assert first.identities.tolist() == [0], "the second box is too doubtful"
     assert second.identities.tolist() == [1] and second.scores.tolist() == [1.0]
     follow.start()
-    assert follow(Frame(2, EMPTY)).identities.tolist() == [0]
+    assert people_of(follow, Frame(2, EMPTY))[0].identities.tolist() == [0]
 
 
 def test_a_mixture_is_refused(tmp_path):
@@ -59,7 +63,7 @@ def test_a_detector_is_asked_for_every_frame():
     detector = drawing.ColourDetector()
     follow = following.detected(detector, CountingTracker)
     follow.start()
-    people = follow(Frame(1, drawing.image(1)))
+    (people,) = people_of(follow, Frame(1, drawing.image(1)))
     np.testing.assert_array_equal(people.boxes, [drawing.box(0, 1), drawing.box(1, 1)])
     assert people.identities.tolist() == [0, 1] and detector.calls == 1
 

@@ -1,5 +1,9 @@
 """Frames of videos and folders, and what is said of those that cannot be read."""
 
+import os
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,8 +20,20 @@ def avi(tmp_path_factory):
     return drawing.write_video(tmp_path_factory.mktemp("video") / "walk 01.avi", 12)
 
 
-def numbers(video, step=1):
-    return [frame.number for frame in reading.frames(video, step)]
+def numbers(video, step=1, **more):
+    return [frame.number for frame in reading.frames(video, step, **more)]
+
+
+def damaged(avi, file, *frames):
+    """A copy with zeros in place of some frames, which FFmpeg cannot decode."""
+    content = bytearray(avi.read_bytes())
+    places = [match.start() for match in re.finditer(rb"00dc(?=..\0\0\xff\xd8)", bytes(content), re.DOTALL)]
+    for frame in frames:
+        start = places[frame - 1]
+        length = int.from_bytes(content[start + 4 : start + 8], "little")
+        content[start + 8 : start + 8 + length] = bytes(length)
+    file.write_bytes(content)
+    return Video(file.name, file)
 
 
 def test_frames_are_rgb_and_count_from_one(avi):
@@ -72,6 +88,78 @@ def test_a_bad_image_among_the_frames(tmp_path):
     with pytest.raises(VideoError, match=r"frame 3 \(000003\.png\) is no readable image"):
         numbers(Video("seq", folder))
     assert numbers(Video("seq", folder), 3) == [1, 4], "frames that nobody asks for do not matter"
+    bad = []
+    assert numbers(Video("seq", folder), tolerated=1, bad=bad) == [1, 2, 4] and bad == [3]
+    (folder / "000002.png").unlink()
+    (folder / "000002.png").symlink_to("absent.png")
+    with pytest.raises(VideoError, match=r"frame 3"):
+        numbers(Video("seq", folder), tolerated=1)
+    os.mkfifo(folder / "000009.png")
+    assert numbers(Video("seq", folder), tolerated=2) == [1, 4], (
+        "a named pipe is no frame, and nobody waits for it"
+    )
+
+
+def test_undecodable_frames_in_the_middle_are_passed_over(avi, tmp_path):
+    video, bad = damaged(avi, tmp_path / "bad.avi", 5, 6, 9), []
+    assert numbers(video, tolerated=3, bad=bad) == [1, 2, 3, 4, 7, 8, 10, 11, 12] and bad == [5, 6, 9]
+    for tolerated, last in ((0, 4), (1, 4), (2, 8)):
+        seen, bad = [], []
+        with pytest.raises(VideoError, match=rf"ends after {last} of 12 frames.*\(codec MJPG\)"):
+            seen.extend(frame.number for frame in reading.frames(video, tolerated=tolerated, bad=bad))
+        assert seen[-1] == last
+    bad = []
+    assert numbers(damaged(avi, tmp_path / "end.avi", 11, 12), tolerated=9, bad=bad) == list(range(1, 11))
+    assert bad == [], "nothing shows whether frames were meant to be behind the last one"
+
+
+def test_frames_that_decode_to_nothing_count_as_undecodable(avi, monkeypatch):
+    class Capture:
+        def __init__(self, capture):
+            self._capture, self._number = capture, 0
+
+        def grab(self):
+            self._number += 1
+            return self._capture.grab()
+
+        def retrieve(self):
+            return (False, None) if self._number in (3, 4) else self._capture.retrieve()
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    opened = reading._opened
+    monkeypatch.setattr(reading, "_opened", lambda path: Capture(opened(path)))
+    video, bad = Video(avi.name, avi), []
+    assert numbers(video, tolerated=2, bad=bad) == [1, 2, *range(5, 13)] and bad == [3, 4]
+    with pytest.raises(VideoError, match=r"frame 4 cannot be decoded \(codec MJPG\)"):
+        numbers(video, tolerated=1)
+
+
+def test_pipes_links_and_command_like_names(avi, tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "link.mp4").symlink_to("absent.mp4")
+    for name, message in (("pipe.mp4", "named pipe"), ("link.mp4", "does not exist")):
+        with pytest.raises(VideoError, match=message):
+            reading.info(Video(name, tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    for name in ("concat:a.avi", "%03d.avi", "a b\n.avi", "１²٣.avi", "a" * 251 + ".avi"):
+        file = Path(name)
+        file.write_bytes(avi.read_bytes())
+        assert len(numbers(Video(name, file))) == 12, name
+
+
+def test_the_codec_of_a_file_that_does_not_open_is_named(tmp_path):
+    entry = (86).to_bytes(4, "big") + b"xyz9" + bytes(78)
+    stsd = b"stsd" + bytes(4) + (1).to_bytes(4, "big") + entry
+    (tmp_path / "a.mp4").write_bytes(b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + stsd)
+    with pytest.raises(VideoError, match=r"OpenCV can open \(codec xyz9\)"):
+        reading.info(Video("a.mp4", tmp_path / "a.mp4"))
+
+
+def test_turned_videos_come_upright(avi):
+    cv2 = pytest.importorskip("cv2")
+    assert reading._opened(avi).get(cv2.CAP_PROP_ORIENTATION_AUTO) == 1
 
 
 @pytest.mark.parametrize(
