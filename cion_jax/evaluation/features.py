@@ -23,6 +23,7 @@ def extract(
     total: int,
     mesh: Mesh | None = None,
     label: str = "features",
+    require_finite: bool = True,
 ) -> np.ndarray:
     """Runs a model over images, on all devices of `mesh`; the host decodes one batch while the device has
     another.
@@ -41,18 +42,20 @@ def extract(
       total: number of valid rows, over all processes.
       mesh: the rows are split over all its axes; without it one process computes on its default device.
       label: what the progress display calls this.
+      require_finite: False returns features that are not finite as they are.
 
     Returns:
       float32 [total, d].
 
     Raises:
-      UserError: a feature is not finite; the first record concerned is named.
+      UserError: a feature is not finite, with `require_finite`; the first record concerned is named.
       ValueError: another number of valid rows than `total`, or rows that do not divide by the devices.
     """
     processes = len({device.process_index for device in mesh.devices.flat}) if mesh is not None else 1
     local = mesh.local_mesh.size if mesh is not None else 1
     place, fetch = _transfers(mesh)
     features, valid, waiting = [], [], None
+    check = _finite if require_finite else lambda found, *_: found
     quiet = io.StringIO() if jax.process_index() else None
     with Progress(label, total, stream=quiet) as progress:
         for batch in batches:
@@ -63,12 +66,12 @@ def extract(
                 )
             dispatched = batch, apply_fn(*place(batch["image"], batch["size"]))
             if waiting is not None:
-                features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
+                features.append(check(fetch(waiting[1]), waiting[0], len(features)))
             waiting = dispatched
             valid.append(np.asarray(batch["valid"], bool))
             progress.advance(int(valid[-1].sum()) * processes)
         if waiting is not None:
-            features.append(_finite(fetch(waiting[1]), waiting[0], len(features)))
+            features.append(check(fetch(waiting[1]), waiting[0], len(features)))
     if not features:
         raise ValueError("there was no batch to extract features from")
     result = _in_order(np.stack(features), gather=processes > 1)[
