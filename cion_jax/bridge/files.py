@@ -49,7 +49,11 @@ def load_file(path: str | Path) -> dict[str, np.ndarray]:
         return _load_safetensors(path)
     if path.suffix in TORCH_SUFFIXES:
         return _flat(path, read_torch_file(path))
-    raise UserError(f"{path}: weights are read from .safetensors, .pth and .pt, not from {path.suffix!r}.")
+    raise _unknown_kind(path)
+
+
+def _unknown_kind(path: Path) -> UserError:
+    return UserError(f"{path}: weights are read from .safetensors, .pth and .pt, not from {path.suffix!r}.")
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
@@ -63,6 +67,8 @@ def load_metadata(path: str | Path) -> dict[str, str]:
     path = Path(path)
     if path.suffix in TORCH_SUFFIXES:
         return _torch_metadata(path)
+    if path.suffix != ".safetensors":
+        raise _unknown_kind(path)
     try:
         _check_header(path)
         with safetensors.safe_open(str(path), framework="numpy") as file:

@@ -57,6 +57,9 @@ def test_files_that_cannot_be_read(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message) as caught:
         bridge.load_file(path)
     assert str(path) in str(caught.value)
+    if content is not None and name != "w.pth":
+        with pytest.raises(UserError, match=message):
+            bridge.load_metadata(path)
 
 
 def test_writing_elsewhere_raises(tmp_path):
