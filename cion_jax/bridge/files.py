@@ -89,7 +89,8 @@ def save_file(
       UserError: unknown suffix, or PyTorch absent.
     """
     path = Path(path)
-    arrays = {key: np.ascontiguousarray(value) for key, value in state_dict.items()}
+    # Not ascontiguousarray, which gives scalars a dimension.
+    arrays = {key: np.asarray(value, order="C") for key, value in state_dict.items()}
     text = {key: str(value) for key, value in (metadata or {}).items()}
     if path.suffix == ".safetensors":
         write_atomically(path, save_safetensors(arrays, metadata=text or None))

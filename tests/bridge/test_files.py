@@ -21,7 +21,7 @@ STATE = {
 def same(a, b):
     assert set(a) == set(b)
     for key in a:
-        assert a[key].dtype == b[key].dtype
+        assert (a[key].dtype, a[key].shape) == (b[key].dtype, b[key].shape)
         np.testing.assert_array_equal(a[key], b[key])
 
 
