@@ -13,6 +13,10 @@ def get_config() -> ConfigDict:
         "onnx"  # onnx, stablehlo (for JAX programs), or torch (official key names; .pth or .safetensors)
     )
     c.input_size = (0, 0)  # height, width in pixels; (0, 0): the size that the weights were trained at
+    c.normalization = (
+        "auto"  # of the input: imagenet, half (TransReID's 0.5), lup, none (0..255), auto: the weights'
+    )
+    c.resize = False  # resize position tables that were learned at another size
     c.l2_normalise = False  # features of length one
     c.preprocess = False  # uint8 RGB input [batch, height, width, 3]; scaling and normalising are in the file
     c.half = False  # onnx: float16 inside, half the size; input and output stay float32

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     c.weights = (
         ""  # .safetensors, .pth, .pt: ours, official, TransReID, LUP, FastReID, timm; .onnx, .xml: any
     )
+    c.on_bad_image = "skip"  # unreadable, or without finite features: skip (listed in skipped.csv) or error
     c.resize = False  # resize position tables that were learned at another size
     c.target = ""  # .npz, .parquet, or a folder for shards; empty: features.npz in the work directory
     c.shard_rows = 16_384  # images of a shard: what an interrupted run does again, what processes share

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from cion_jax import zoo
-from cion_jax.bridge.inference import Interface, function
+from cion_jax.bridge.inference import Interface
 from cion_jax.core.errors import UserError
+from cion_jax.zoo import layers
 
 BATCHES = (1, 5)
 
@@ -66,13 +67,13 @@ def measure(
     theirs: Callable[[np.ndarray], np.ndarray],
 ) -> Deviation:
     """The worst deviation of `theirs` from the unfused float32 model, on both kinds of pictures at each batch size."""
-    ours = _ours(name, interface)
-    spec = zoo.spec(name)
-    pack = functools.partial(interface.pack, mean=np.float32(spec.mean), std=np.float32(spec.std))
+    ours = _ours(name, interface.l2_normalise)
     errors, cosines = [], []
-    for pictures in (noise, people):
-        images = pack(pictures(interface.input_size, max(BATCHES)))
-        expected = np.asarray(ours(variables, images), np.float64)
+    for draw in (noise, people):
+        pictures = draw(interface.input_size, max(BATCHES))
+        # Normalized here, apart from the exported graph: so the check covers the graph's own preprocessing too.
+        expected = np.asarray(ours(variables, interface.normalized(pictures)), np.float64)
+        images = interface.pack(pictures)
         for batch in BATCHES:
             error, cosine = compare(theirs(images[:batch]), expected[:batch])
             errors.append(error)
@@ -81,10 +82,16 @@ def measure(
 
 
 @functools.cache
-def _ours(name: str, interface: Interface) -> Callable[[Any, np.ndarray], jax.Array]:
-    """(variables, images) -> features, as the zoo runs here: not in the forms that exports are traced in."""
+def _ours(name: str, l2_normalise: bool) -> Callable[[Any, np.ndarray], jax.Array]:
+    """(variables, normalized images [b, h, w, 3]) -> features, as the zoo runs here: not in the forms that exports
+    are traced in."""
     module = zoo.create(name)
-    return jax.jit(lambda variables, images: function(name, module, variables, interface)(images))
+
+    def features(variables: Any, images: jax.Array) -> jax.Array:
+        found = module.apply(variables, images).astype(np.float32)
+        return layers.l2_normalise(found) if l2_normalise else found
+
+    return jax.jit(features)
 
 
 def compare(theirs: np.ndarray, expected: np.ndarray) -> Deviation:

@@ -16,7 +16,7 @@ from cion_jax.bridge.agreement import Deviation
 from cion_jax.bridge.inference import Interface
 from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
-from cion_jax.core.files import write_atomically
+from cion_jax.core.files import write_atomically, write_json
 from cion_jax.zoo.forms import plain_convolutions
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -40,6 +40,8 @@ def export_onnx(
     l2_normalise: bool = False,
     preprocess: bool = False,
     half: bool = False,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Export:
     """Writes a model as ONNX, folded where it can be, after ONNX Runtime has given the same features.
@@ -55,6 +57,8 @@ def export_onnx(
       l2_normalise: features of length one.
       preprocess: the input is uint8 RGB [batch, height, width, 3] of that size; scaling and normalising are inside.
       half: weights and products in float16, statistics of norms and softmax in float32, as input and output are.
+      mean, std: of the input channels, as shares of 255; they go into the metadata, and with `preprocess` into the
+        graph. None: the model's own. `bridge.find_normalization` finds those of a weight file.
       metadata: further properties for the file.
 
     Raises:
@@ -64,15 +68,16 @@ def export_onnx(
     """
     onnx_graph.require_packages()
     start = time.perf_counter()
-    path, interface = Path(path), Interface(tuple(input_size), l2_normalise, preprocess)
+    path = Path(path)
+    interface = Interface(tuple(input_size), *_statistics(name, mean, std), l2_normalise, preprocess)
     module, folded = inference.fused(name, variables, interface.input_size)
     with plain_convolutions():
         model = onnx_graph.convert(
-            inference.function(name, module, folded, interface),
+            inference.function(module, folded, interface),
             interface.input_shape("batch"),
             interface.input_dtype,
         )
-    about = _about(name, interface, precision="float16" if half else "float32") | dict(metadata or {})
+    about = dict(metadata or {}) | _about(name, interface, precision="float16" if half else "float32")
     with _checked_file(path) as partial:
         model = onnx_graph.tidy(model, partial)
         if half:
@@ -93,11 +98,14 @@ def export_stablehlo(
     l2_normalise: bool = False,
     preprocess: bool = False,
     platforms: tuple[str, ...] = PLATFORMS,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Export:
     """Writes a model for JAX programs without this package: jax.export.deserialize(bytes).call(images) -> features.
 
     images: float32 [batch, height, width, 3], normalised, or uint8 RGB with `preprocess`; any batch size. The rest is
-    as for `export_onnx`; the file has no place for metadata.
+    as for `export_onnx`. Such a program has no place for metadata: they are written beside it, as `path`.json.
 
     Raises:
       UserError: flatbuffers is missing, the model or size is unknown, or the features differ; no file is left.
@@ -107,9 +115,11 @@ def export_stablehlo(
         raise UserError("export to StableHLO needs flatbuffers. Install with: pip install flatbuffers")
     start = time.perf_counter()
     path = Path(path)
-    interface = Interface(tuple(input_size), l2_normalise, preprocess, channels_first=False)
+    interface = Interface(
+        tuple(input_size), *_statistics(name, mean, std), l2_normalise, preprocess, channels_first=False
+    )
     module, folded = inference.fused(name, variables, interface.input_size)
-    function = inference.function(name, module, folded, interface)
+    function = inference.function(module, folded, interface)
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct(interface.input_shape(batch), interface.input_dtype)
     # The plain forms: which form is fastest is not known here, and one program serves all platforms.
@@ -118,15 +128,30 @@ def export_stablehlo(
     found = agreement.measure(name, variables, interface, jax.jit(jax.export.deserialize(content).call))
     agreement.require(found, agreement.EXACT, str(path))
     write_atomically(path, content)
+    about = dict(metadata or {}) | _about(name, interface, precision="float32")
+    write_json(path.with_name(f"{path.name}.json"), about)
     return Export(path, path.stat().st_size, time.perf_counter() - start, found)
 
 
-def _about(name: str, interface: Interface, precision: str) -> dict[str, Any]:
+def _statistics(
+    name: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation as given, else the model's own."""
+    if (mean is None) != (std is None):
+        raise ValueError("mean and std belong together: give both or neither")
     spec = zoo.spec(name)
+    found = (spec.mean, spec.std) if mean is None or std is None else (mean, std)
+    mean, std = (tuple(map(float, values)) for values in found)
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError(f"mean={mean} and std={std} must be three numbers each, std above zero")
+    return mean, std
+
+
+def _about(name: str, interface: Interface, precision: str) -> dict[str, Any]:
     return {
         "model": name,
-        "mean": list(spec.mean),
-        "std": list(spec.std),
+        "mean": list(interface.mean),
+        "std": list(interface.std),
         "input_size": list(interface.input_size),
         "commit": source_commit(),
         "l2_normalise": interface.l2_normalise,

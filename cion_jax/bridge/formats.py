@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 # Where a checkpoint keeps its weights, tried in this order. "teacher" first: it is what pre-training is for.
 WRAPPERS = ("teacher", "student", "state_dict", "model")
+# Known checkpoints nest once or twice.
+_DEEPEST = 4
 
 
 class Format(NamedTuple):
@@ -75,9 +77,12 @@ _CLASSIFIER = re.compile(r"(fc|classifier|aux_head|head_dist|head)\.(?!norm\.)")
 
 
 def unwrap(content: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
-    """The state dict inside a nested checkpoint, and the keys that lead to it: teacher before student."""
+    """The state dict inside a nested checkpoint, and the keys that lead to it: teacher before student.
+
+    Checkpoints that are nested deeper than `_DEEPEST`, or contain themselves, are opened that far.
+    """
     entry: tuple[str, ...] = ()
-    while isinstance(content, Mapping):
+    while isinstance(content, Mapping) and len(entry) < _DEEPEST:
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break

@@ -18,13 +18,16 @@ class Interface(NamedTuple):
 
     Attributes:
       input_size: (height, width) in pixels.
+      mean, std: of the input channels, as shares of 255.
       l2_normalise: features of length one.
       preprocess: uint8 RGB pictures [batch, height, width, 3], as decoders give them, are scaled and normalised
         inside; else float32 that has been normalised already comes in.
       channels_first: float32 input is [batch, 3, height, width].
     """
 
-    input_size: tuple[int, int] = (256, 128)
+    input_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     l2_normalise: bool = False
     preprocess: bool = False
     channels_first: bool = True
@@ -38,21 +41,25 @@ class Interface(NamedTuple):
     def input_dtype(self) -> np.dtype:
         return np.dtype(np.uint8 if self.preprocess else np.float32)
 
-    def pack(self, pictures: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    def normalized(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 [b, h, w, 3] -> float32 [b, h, w, 3], as the model takes it inside."""
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        return ((pictures / np.float32(255) - mean) / std).astype(np.float32)
+
+    def pack(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 [b, h, w, 3] as the exported model takes it."""
         if self.preprocess:
             return pictures
-        normalised = ((pictures / np.float32(255) - mean) / std).astype(np.float32)
-        return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2)) if self.channels_first else normalised
+        found = self.normalized(pictures)
+        return np.ascontiguousarray(found.transpose(0, 3, 1, 2)) if self.channels_first else found
 
 
 def function(
-    name: str, module: nn.Module, variables: Mapping[str, Any], interface: Interface
+    module: nn.Module, variables: Mapping[str, Any], interface: Interface
 ) -> Callable[[jax.Array], jax.Array]:
     """images as `interface` has them -> features, float32 [batch, embed_dim]."""
-    spec = zoo.spec(name)
-    std = np.asarray(spec.std, np.float32)
-    slope, offset = 1 / (255 * std), np.asarray(spec.mean, np.float32) / std
+    std = np.asarray(interface.std, np.float32)
+    slope, offset = 1 / (255 * std), np.asarray(interface.mean, np.float32) / std
 
     def features(images: jax.Array) -> jax.Array:
         if interface.preprocess:

@@ -29,12 +29,15 @@ class Weights(NamedTuple):
       variables: of the model, float32 NumPy arrays.
       format: which kind of weights was recognised; its `description` is a sentence.
       metadata: what our own files say of themselves, as text ({} for others).
+      pixels: (mean, std) of the input channels as shares of 255, where the file keeps them as tensors: FastReID's
+        pixel_mean and pixel_std. None for others.
     """
 
     name: str
     variables: dict
     format: formats.Format
     metadata: dict[str, str]
+    pixels: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def load(
@@ -58,7 +61,7 @@ def load(
 def read_weights(path: str | Path, name: str | None = None, *, resize: tables.Resize = False) -> Weights:
     """What `load` reads, without building the module. Arguments and errors are those of `load`."""
     content = load_file(path)
-    metadata = load_metadata(path) if Path(path).suffix == ".safetensors" else {}
+    metadata = load_metadata(path)
     told = metadata.get("model")
     if told in zoo.MODELS and name is not None and name != told:
         raise UserError(f"{path} holds a {told}, as it says itself, not a {name}.")
@@ -71,7 +74,18 @@ def read_weights(path: str | Path, name: str | None = None, *, resize: tables.Re
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     _log.info("%s: %s", path, kind.description)
-    return Weights(name, variables, kind, metadata)
+    return Weights(name, variables, kind, metadata, _pixels(path, content))
+
+
+def _pixels(path: str | Path, content: Mapping[str, Any]) -> tuple | None:
+    """What FastReID normalizes by, in RGB and 0..255 there, as shares of 255."""
+    state_dict = formats.unwrap(content)[1]
+    if not {"pixel_mean", "pixel_std"} <= state_dict.keys():
+        return None
+    mean, std = (np.ravel(state_dict[key]) for key in ("pixel_mean", "pixel_std"))
+    if mean.shape != (3,) or std.shape != (3,) or not np.isfinite([mean, std]).all() or std.min() <= 0:
+        raise UserError(f"{path}: pixel_mean and pixel_std must be three numbers each, pixel_std above zero.")
+    return tuple(tuple(float(n) / 255 for n in values) for values in (mean, std))
 
 
 def fitting_models(content: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,8 @@ from cion_jax.core.errors import UserError
 StateDict = dict[str, np.ndarray]
 _Shapes = dict[names.Path, tuple[int, ...]]
 NAMINGS = ("official", "timm", "fastreid")
+# Pairs of names that are compared for a proposal, twice each; 50 microseconds a comparison make .2 s.
+_MOST_COMPARISONS = 2_000
 
 
 def from_torch(name: str, state_dict: Mapping[str, Any], *, resize: tables.Resize = False) -> dict:
@@ -35,8 +37,8 @@ def from_torch(name: str, state_dict: Mapping[str, Any], *, resize: tables.Resiz
       {"params": ..., "batch_stats": ...} of float32 NumPy arrays; batch_stats is {} without batch norm.
 
     Raises:
-      UserError: tensors are missing, surplus, of another shape or not numbers, or an index of relative positions
-        is another than ours; all are listed at once.
+      UserError: tensors are missing, surplus, of another shape, not numbers or not finite, or an index of relative
+        positions is another than ours; all are listed at once.
     """
     family, shapes = zoo.spec(name).family, _backbone_shapes(name)
     return _import(name, family, shapes, official_entries(name, state_dict), resize)
@@ -153,6 +155,7 @@ def _import(
     resize: tables.Resize = False,
 ) -> dict:
     given, problems = _problems(family, shapes, state_dict, resize)
+    problems += _not_finite(given, [names.torch_key(path) for path in shapes])
     if problems:
         raise UserError(_complaint(f"These are not the weights of {what}", problems))
     flat = {
@@ -193,6 +196,22 @@ def _problems(
     return given, problems
 
 
+def _not_finite(given: StateDict, wanted: list[str]) -> list[str]:
+    """One line for each tensor with NaN or infinity in it, as a run that diverged leaves them."""
+    problems = []
+    for key in wanted:
+        value = given.get(key)
+        if value is None or not jnp.issubdtype(value.dtype, jnp.floating):
+            continue
+        with np.errstate(over="ignore"):
+            bad = value.size - int(np.isfinite(value.astype(np.float32, copy=False)).sum())
+        if bad:
+            problems.append(
+                f"not finite: {key} holds {bad:,} of {value.size:,} numbers that are NaN or infinite"
+            )
+    return problems
+
+
 def _export(what: str, family: str, shapes: _Shapes, variables: Mapping[str, Any]) -> StateDict:
     given = {path: np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(dict(variables)).items()}
     problems = _differences(
@@ -210,9 +229,14 @@ def _differences(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int,
     """One line for each missing, surplus and misshaped entry, with the nearest name where one is near."""
     missing = [key for key in wanted if key not in given]
     surplus = [key for key in given if key not in wanted]
+    # Of two foreign state dicts all names differ; then proposals would take minutes and do not help.
+    propose = len(missing) * len(surplus) <= _MOST_COMPARISONS
     return [
-        *(f"missing: {key} {list(wanted[key])}{_nearest(key, surplus)}" for key in missing),
-        *(f"surplus: {key} {list(given[key])}{_nearest(key, missing)}" for key in surplus),
+        *(
+            f"missing: {key} {list(wanted[key])}{_nearest(key, surplus) if propose else ''}"
+            for key in missing
+        ),
+        *(f"surplus: {key} {list(given[key])}{_nearest(key, missing) if propose else ''}" for key in surplus),
         *(
             f"other shape: {key} is {list(given[key])}, not {list(wanted[key])}"
             for key in wanted
@@ -222,8 +246,7 @@ def _differences(wanted: dict[str, tuple[int, ...]], given: dict[str, tuple[int,
 
 
 def _nearest(key: str, others: list[str]) -> str:
-    # Comparing every pair of two foreign state dicts takes minutes; then names do not help anyway.
-    near = difflib.get_close_matches(key, others, n=1, cutoff=0.8) if len(others) <= 100 else []
+    near = difflib.get_close_matches(key, others, n=1, cutoff=0.8)
     return f" (perhaps {near[0]})" if near else ""
 
 

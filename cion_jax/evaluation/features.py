@@ -23,6 +23,7 @@ def extract(
     total: int,
     mesh: Mesh | None = None,
     label: str = "features",
+    require_finite: bool = True,
 ) -> np.ndarray:
     """Runs a model over images, on all devices of `mesh`; the host decodes one batch while the device has
     another.
@@ -41,17 +42,19 @@ def extract(
       total: number of valid rows, over all processes.
       mesh: the rows are split over all its axes; without it one process computes on its default device.
       label: what the progress display calls this.
+      require_finite: False returns features that are not finite as they are.
 
     Returns:
       float32 [total, d].
 
     Raises:
-      UserError: a feature is not finite; the first record concerned is named.
+      UserError: a feature is not finite, with `require_finite`; the first record concerned is named.
       ValueError: another number of valid rows than `total`, or rows that do not divide by the devices.
     """
     processes = len({device.process_index for device in mesh.devices.flat}) if mesh is not None else 1
     local = mesh.local_mesh.size if mesh is not None else 1
-    parts = _overlapped(apply_fn, batches, _transfers(mesh), local)
+    check = _finite if require_finite else lambda found, *_: found
+    parts = _overlapped(apply_fn, batches, _transfers(mesh), local, check)
     return collect_rows(parts, total=total, processes=processes, label=label)
 
 
@@ -121,6 +124,7 @@ def _overlapped(
     batches: Iterable[Mapping[str, np.ndarray]],
     transfers: tuple[Callable, Callable],
     local: int,
+    check: Callable[[np.ndarray, Mapping[str, np.ndarray], int], np.ndarray],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and validity of each batch; the device has one batch while the host decodes the next."""
     place, fetch = transfers
@@ -128,7 +132,7 @@ def _overlapped(
 
     def fetched(number: int) -> tuple[np.ndarray, np.ndarray]:
         batch, features = waiting
-        return _finite(fetch(features), batch, number), batch["valid"]
+        return check(fetch(features), batch, number), batch["valid"]
 
     number = -1
     for number, batch in enumerate(batches):

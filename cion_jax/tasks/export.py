@@ -1,14 +1,13 @@
 """Task `export`: weights -> a file for ONNX Runtime, for JAX programs without this package, or for PyTorch."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from cion_jax import bridge, zoo
+from cion_jax.bridge import input_settings
 from cion_jax.core.commit import source_commit
 from cion_jax.core.errors import UserError
 from cion_jax.core.target_lock import lock_target
@@ -34,36 +33,38 @@ def run(config: ConfigDict, workdir: Path) -> None:
         raise UserError("the task export runs in one process: leave out --distributed")
     _check(config)
     say, source = Speaker(), Path(config.source).expanduser()
-    metadata = bridge.load_metadata(source) if source.suffix == ".safetensors" else {}
-    name = _model(config, source, metadata)
-    size = _input_size(config, name, metadata)
+    name = _model(config, source)
+    say(f"reading {source} as {name}")
+    weights = bridge.read_weights(source, name, resize=config.resize)
+    say(weights.format.description)
+    size = input_settings.find_input_size(name, weights, tuple(config.input_size))
+    normalization = input_settings.find_normalization(name, weights, config.normalization)
+    mean, std, reason = normalization
+    say(f"input normalized by mean {mean} and deviation {std} ({reason}; --config.normalization changes it)")
     target = Path(config.target).expanduser() if config.target else workdir / (name + SUFFIXES[config.format])
     with lock_target(target, "export"):
-        _write(config, name, source, target, size, metadata, say)
+        _write(config, weights, target, size, normalization, say)
 
 
 def _write(
-    config: ConfigDict,
-    name: str,
-    source: Path,
-    target: Path,
-    size: tuple[int, int],
-    metadata: dict[str, str],
-    say: Speaker,
+    config: ConfigDict, weights, target: Path, size: tuple[int, int], normalization, say: Speaker
 ) -> None:
     """Converts and checks, for a target that no other process writes."""
-    say(f"reading {source} as {name}")
-    variables = bridge.from_torch(name, bridge.load_file(source))
     if config.format == "torch":
-        _write_torch(name, variables, target, size, metadata)
+        _write_torch(weights, target, size, normalization)
         return
-    options = {key: config[key] for key in _OPTIONS[config.format]}
+    write = {"onnx": bridge.export_onnx, "stablehlo": bridge.export_stablehlo}[config.format]
     say(f"converting to {config.format} at {size[0]}x{size[1]}, then comparing features on 10 pictures")
-    if config.format == "onnx":
-        kept = {key: metadata[key] for key in ("steps",) if key in metadata}
-        done = bridge.export_onnx(name, variables, target, input_size=size, metadata=kept, **options)
-    else:
-        done = bridge.export_stablehlo(name, variables, target, input_size=size, **options)
+    done = write(
+        weights.name,
+        weights.variables,
+        target,
+        input_size=size,
+        mean=normalization.mean,
+        std=normalization.std,
+        metadata={key: weights.metadata[key] for key in ("steps",) if key in weights.metadata},
+        **{key: config[key] for key in _OPTIONS[config.format]},
+    )
     print(summary(done), flush=True)
 
 
@@ -76,21 +77,19 @@ def summary(done: bridge.Export) -> str:
 
 
 def _write_torch(
-    name: str, variables: Any, target: Path, size: tuple[int, int], metadata: dict[str, str]
+    weights: bridge.Weights, target: Path, size: tuple[int, int], normalization: input_settings.Normalization
 ) -> None:
-    """Official key names; what the file was trained with goes along where the kind of file has room for it."""
-    start, spec = time.perf_counter(), zoo.spec(name)
+    """Official key names; the source's metadata go along, with the settings of the input as they were found."""
+    start = time.perf_counter()
     about = {
-        **metadata,
-        "model": name,
-        "mean": str(list(spec.mean)),
-        "std": str(list(spec.std)),
+        **weights.metadata,
+        "model": weights.name,
+        "mean": str(list(normalization.mean)),
+        "std": str(list(normalization.std)),
         "input_size": str(list(size)),
-        "commit": metadata.get("commit", source_commit()),
+        "commit": weights.metadata.get("commit", source_commit()),
     }
-    bridge.save_file(
-        target, bridge.to_torch(name, variables), about if target.suffix == ".safetensors" else None
-    )
+    bridge.save_file(target, bridge.to_torch(weights.name, weights.variables), about)
     size_mb, seconds = target.stat().st_size / 1e6, time.perf_counter() - start
     print(f"wrote {target}: {size_mb:,.1f} MB in {seconds:,.0f} s; the weights bit by bit", flush=True)
 
@@ -105,26 +104,16 @@ def _check(config: ConfigDict) -> None:
     for key in ("l2_normalise", "preprocess", "half"):
         if config[key] and key not in _OPTIONS[config.format]:
             raise UserError(f"{key}=True has no meaning for format={config.format}: leave it out")
+    if config.normalization not in input_settings.NORMALIZATION_CHOICES:
+        choices = ", ".join(input_settings.NORMALIZATION_CHOICES)
+        raise UserError(f"normalization={config.normalization!r} is none of {choices}")
 
 
-def _model(config: ConfigDict, source: Path, metadata: dict[str, str]) -> str:
-    told = metadata.get("model", "")
+def _model(config: ConfigDict, source: Path) -> str:
+    """The name given, or the one that the file states."""
+    told = bridge.load_metadata(source).get("model", "") if source.is_file() else ""
     if config.model.name and told and config.model.name != told:
         raise UserError(f"{source} holds {told}, not model.name={config.model.name}: leave out the name")
     if not (config.model.name or told):
         raise UserError(f"{source} does not tell which model it holds: add --config.model.name=NAME")
     return zoo.spec(config.model.name or told).name
-
-
-def _input_size(config: ConfigDict, name: str, metadata: dict[str, str]) -> tuple[int, int]:
-    """As asked for, else as the file has it, else the model's own."""
-    size = tuple(config.input_size)
-    if size == (0, 0):
-        size = (
-            tuple(json.loads(metadata["input_size"]))
-            if "input_size" in metadata
-            else zoo.spec(name).input_size
-        )
-    if len(size) != 2 or not all(isinstance(n, int) and n >= 16 for n in size):
-        raise UserError(f"input_size={size} must be (height, width), 16 pixels or more each")
-    return size

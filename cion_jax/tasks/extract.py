@@ -20,14 +20,17 @@ from cion_jax.tasks import extractors, feature_files, feature_shards, settings
 from cion_jax.tasks.extractors import Extractor
 from cion_jax.tasks.outputs import Speaker
 
+_NOT_FINITE = "its features are not finite"
+
 
 def run(config: ConfigDict, workdir: Path) -> None:
     """Writes the features of all images of config.source.
 
     config.target ending in .npz or .parquet is one file, made in one go. Any other is a folder of shards: an
     interrupted run goes on with the shard it was at, and the processes of a cluster share the work. Without a target
-    it is `workdir`/features.npz. Images that cannot be read are counted, and listed with the reason in
-    NAME.skipped.csv beside the file, skipped.csv in the folder.
+    it is `workdir`/features.npz. Images that cannot be read, or whose features are not finite, are counted, and listed
+    with the reason in NAME.skipped.csv beside the file, skipped.csv in the folder; on_bad_image=error ends the run at
+    the first.
 
     Raises:
       UserError: settings, source or weights that cannot be used, not one readable image, or another run that writes
@@ -58,6 +61,8 @@ def _check(config: ConfigDict, target: Path) -> None:
     extractors.check(config)
     if config.batch_size < 1 or config.threads < 0 or config.shard_rows < 1:
         raise UserError("batch_size and shard_rows must be at least 1, threads at least 0")
+    if config.on_bad_image not in ("skip", "error"):
+        raise UserError(f"on_bad_image={config.on_bad_image!r} is neither skip nor error")
     if target.suffix:
         feature_files.check_target(target)
 
@@ -120,9 +125,7 @@ def _write_shards(
         label = f"shard {done} of {len(mine)}"
         found, read = _extract(config, extractor, pictures.part(source, first, last), label)
         bad = [(row, picture.reason) for row, picture in enumerate(read) if picture.reason]
-        found = _finished(config, found)
-        found[[row for row, _ in bad]] = 0
-        feature_shards.write_shard(target, number, found, bad)
+        feature_shards.write_shard(target, number, _finished(config, found), bad)
     _wait("features done")
     paths = source.paths()
     bad = [(paths[row], reason) for row, reason in feature_shards.unreadable(target)]
@@ -142,6 +145,11 @@ def _write_shards(
 
 
 def _nothing_readable(config: ConfigDict, path: str, reason: str) -> UserError:
+    if reason == _NOT_FINITE:
+        return UserError(
+            f"no image of {config.source} has finite features, first {path}: the weights overflow in "
+            "this model.dtype, or are damaged"
+        )
     return UserError(f"no image of {config.source} could be read, first {path} ({reason})")
 
 
@@ -165,7 +173,11 @@ def _tell_skipped(file: Path, skipped: list[tuple[str, str]], say: Callable[[str
 def _extract(
     config: ConfigDict, extractor: Extractor, source: pictures.Pictures, label: str = "features"
 ) -> tuple[np.ndarray, list[pictures.Picture]]:
-    """Features of all rows, also of those that could not be read, and what became of each."""
+    """Features of all rows, and what became of each; zero for those that cannot be used, which have a reason.
+
+    Raises:
+      UserError: such an image, with on_bad_image=error.
+    """
     devices = 1 if extractor.mesh is None else extractor.mesh.size
     read: list[pictures.Picture] = []
 
@@ -173,12 +185,31 @@ def _extract(
         limit = tuple(max(pair) for pair in zip(MAX_SIZE, extractor.size, strict=True))
         size = -(-config.batch_size // devices) * devices
         for batch, contents in pictures.batches(source, size, limit=limit, threads=config.threads):
+            _check_images(config, contents)
             read.extend(contents)
             yield batch
 
-    return features.extract(
-        extractor.apply, batches(), total=len(source), mesh=extractor.mesh, label=label
-    ), read
+    found = features.extract(
+        *(extractor.apply, batches()),
+        total=len(source),
+        mesh=extractor.mesh,
+        label=label,
+        require_finite=False,
+    )
+    finite = np.isfinite(found).all(axis=1)
+    read = [
+        picture if picture.reason or finite[row] else picture._replace(reason=_NOT_FINITE)
+        for row, picture in enumerate(read)
+    ]
+    _check_images(config, read)
+    found[[row for row, picture in enumerate(read) if picture.reason]] = 0
+    return found, read
+
+
+def _check_images(config: ConfigDict, found: list[pictures.Picture]) -> None:
+    bad = next((picture for picture in found if picture.reason), None)
+    if bad is not None and config.on_bad_image == "error":
+        raise UserError(f"{bad.path}: {bad.reason}; on_bad_image=skip leaves such images out and lists them")
 
 
 def _finished(config: ConfigDict, found: np.ndarray) -> np.ndarray:

@@ -92,6 +92,38 @@ def test_pictures_go_in_and_features_of_length_one_come_out(variables, tmp_path)
 
 
 @needs_onnx
+def test_mean_and_deviation_are_those_that_were_given(variables, tmp_path, monkeypatch):
+    """In the graph, in the metadata, and in what the check compares with."""
+    mean, std, path = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), tmp_path / "model.onnx"
+    bridge.export_onnx(NAME, variables, path, input_size=SIZE, preprocess=True, mean=mean, std=std)
+    pictures = np.random.default_rng(4).integers(0, 256, (2, *SIZE, 3), np.uint8)
+    (found,) = session(path).run(None, {"images": pictures})
+    expected = features(variables, np.float32((pictures / 255 - np.array(mean)) / np.array(std)))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    about = session(path).get_modelmeta().custom_metadata_map
+    assert (json.loads(about["mean"]), json.loads(about["std"])) == (list(mean), list(std))
+
+    # A graph that was given others is not kept.
+    convert = export.inference.function
+
+    def wrong(module, folded, interface):
+        return convert(module, folded, interface._replace(mean=(0.4, 0.4, 0.3)))
+
+    monkeypatch.setattr(export.inference, "function", wrong)
+    with pytest.raises(UserError, match="is not kept"):
+        bridge.export_onnx(NAME, variables, path, input_size=SIZE, preprocess=True, mean=mean, std=std)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"mean": (0.5, 0.5, 0.5)}, {"mean": (0, 0, 0), "std": (1, 1, 0)}, {"mean": (0,), "std": (1,)}],
+)
+def test_mean_and_deviation_that_cannot_be_used(tmp_path, variables, values):
+    with pytest.raises(ValueError, match="mean"):
+        bridge.export_stablehlo(NAME, variables, tmp_path / "model", input_size=SIZE, **values)
+
+
+@needs_onnx
 def test_half_precision_is_half_the_size(plain_file, variables, tmp_path):
     done = bridge.export_onnx(NAME, variables, tmp_path / "half.onnx", input_size=SIZE, half=True)
     assert done.size < 0.55 * plain_file.size
@@ -162,7 +194,16 @@ def test_mistakes_are_named(tmp_path, form):
 
 
 def test_stablehlo_there_and_back(variables, tmp_path):
-    done = bridge.export_stablehlo(NAME, variables, tmp_path / "model.stablehlo", input_size=SIZE)
+    done = bridge.export_stablehlo(
+        *(NAME, variables, tmp_path / "model.stablehlo"),
+        input_size=SIZE,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        metadata={"steps": 7},
+    )
+    about = json.loads((tmp_path / "model.stablehlo.json").read_text())
+    assert (about["model"], about["mean"], about["std"]) == (NAME, [0.5] * 3, [0.5] * 3)
+    assert (about["input_size"], about["steps"]) == (list(SIZE), 7) and about["commit"]
     program = jax.export.deserialize(bytearray(done.path.read_bytes()))
     assert program.platforms == ("cpu", "cuda", "tpu")
     images = np.random.default_rng(5).normal(size=(3, *SIZE, 3)).astype(np.float32)

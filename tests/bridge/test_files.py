@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cion_jax import bridge
+from cion_jax.bridge import torch_files
 from cion_jax.core.errors import UserError
 
 STATE = {
@@ -20,7 +21,7 @@ STATE = {
 def same(a, b):
     assert set(a) == set(b)
     for key in a:
-        assert a[key].dtype == b[key].dtype
+        assert (a[key].dtype, a[key].shape) == (b[key].dtype, b[key].shape)
         np.testing.assert_array_equal(a[key], b[key])
 
 
@@ -45,7 +46,8 @@ def test_turned_arrays_are_written_as_they_read(tmp_path):
         ("absent.safetensors", None, "no weight file"),
         ("w.bin", b"", r"not from '\.bin'"),
         ("w.safetensors", b"rubbish", "cannot be read as safetensors"),
-        ("w.pth", b"\x80\x02}q\x00.", "not in PyTorch's zip format"),
+        ("w.pth", b"\x80\x02}q\x00.", "neither in PyTorch's zip format"),
+        ("w.pth", b"", "damaged"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, name, content, message):
@@ -55,36 +57,57 @@ def test_files_that_cannot_be_read(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message) as caught:
         bridge.load_file(path)
     assert str(path) in str(caught.value)
+    if content is not None and name != "w.pth":
+        with pytest.raises(UserError, match=message):
+            bridge.load_metadata(path)
 
 
 def test_writing_elsewhere_raises(tmp_path):
     with pytest.raises(UserError, match=r"not to '\.npz'"):
         bridge.save_file(tmp_path / "w.npz", STATE)
-    with pytest.raises(UserError, match="no place for metadata"):
-        bridge.save_file(tmp_path / "w.pth", STATE, {"model": "vit_tiny"})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
-def test_files_older_than_the_zip_format_are_read_by_pytorch_as_data(tmp_path):
-    import pickle
+def test_metadata_of_a_pth_file_are_an_entry_that_pytorch_ignores(tmp_path):
+    import torch
 
+    path, plain = tmp_path / "w.pth", tmp_path / "plain.pth"
+    state = {key: value for key, value in STATE.items() if value.dtype != ml_dtypes.bfloat16}
+    bridge.save_file(path, state, {"model": "vit_tiny", "mean": [0.5, 0.5, 0.5]})
+    assert bridge.load_metadata(path) == {"model": "vit_tiny", "mean": "[0.5, 0.5, 0.5]"}
+    same(bridge.load_file(path), state)
+    for memory_map in (False, True):
+        theirs = torch.load(path, weights_only=True, mmap=memory_map)
+        same({key: value.numpy() for key, value in theirs.items()}, state)
+    bridge.save_file(plain, state)
+    assert bridge.load_metadata(plain) == {}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
+@pytest.mark.parametrize("text", ["[1]", '{"mean": 3}', "[" * 100_000, "{"])
+def test_metadata_of_a_pth_file_that_are_none(tmp_path, text):
+    path = tmp_path / "w.pth"
+    bridge.save_file(path, {"w": np.ones(2, np.float32)})
+    path.write_bytes(torch_files.write_metadata(path.read_bytes(), text))
+    with pytest.raises(UserError, match="metadata are no"):
+        bridge.load_metadata(path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
+def test_files_older_than_the_zip_format_are_read_without_pytorch(tmp_path, monkeypatch):
     import torch
 
     path = tmp_path / "old.pth"
-    state = {key: torch.ones(2, dtype=kind) for key, kind in (("a", torch.float32), ("b", torch.bfloat16))}
-    torch.save({"model": state}, path, _use_new_zipfile_serialization=False)
+    base = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    state = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).state_dict()
+    state |= {"view": base.T[1:], "shares": base[1], "parameter": torch.nn.Parameter(torch.ones(2))}
+    state |= {"brain": torch.tensor([1.5, -2], dtype=torch.bfloat16), "flag": torch.tensor([True, False])}
+    torch.save({"epoch": 3, "model": state}, path, _use_new_zipfile_serialization=False)
+    monkeypatch.setattr(torch, "load", None)
     loaded = bridge.load_file(path)
-    assert (loaded["a"].dtype, loaded["b"].dtype) == (np.float32, ml_dtypes.bfloat16)
-    np.testing.assert_array_equal(np.float32(loaded["b"]), [1, 1])
-
-    class Malicious:
-        def __reduce__(self):
-            return open, (str(tmp_path / "witness"), "w")
-
-    path.write_bytes(pickle.dumps({"model": Malicious()}, protocol=2))
-    with pytest.raises(UserError, match="not in PyTorch's zip format"):
-        bridge.load_file(path)
-    assert not (tmp_path / "witness").exists()
+    assert list(loaded) == list(state) and loaded["brain"].dtype == ml_dtypes.bfloat16
+    for key, value in state.items():
+        np.testing.assert_array_equal(np.float64(loaded[key]), value.detach().double().numpy(), err_msg=key)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")

@@ -128,7 +128,7 @@ def test_a_pickle_cannot_alter_what_it_names(path):
     # BUILD sets attributes on the object before it: here on the function that makes tensors.
     alter = b"ctorch._utils\n_rebuild_tensor_v2\n(N" + dictionary(__defaults__=b"(N" + b"t") + b"tb0"
     archive(path, alter + dictionary(w=tensor()))
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="refused: its pickle sets attributes"):
         bridge.load_file(path)
     archive(path, dictionary(w=tensor()))
     assert bridge.load_file(path)["w"].shape == (2, 3)
@@ -173,7 +173,7 @@ def test_what_is_damaged_or_no_state_dict_is_told(path, code, message):
 def test_a_truncated_file_and_another_zip(path):
     archive(path, dictionary(w=tensor()), {"0": os.urandom(4000)})
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="zip format"):
+    with pytest.raises(UserError, match="damaged"):
         bridge.load_file(path)
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("readme.txt", "hello")

@@ -1,5 +1,7 @@
 """Weights to and fro: every tensor, its bits, its place, and every complaint at once."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -138,6 +140,32 @@ def test_all_differences_are_told_at_once():
         "not floating point: bn1.weight is int64",
     ):
         assert part in message, f"{part!r} is not told in:\n{message}"
+
+
+def test_weights_that_are_not_finite_are_refused_by_name():
+    given = official("resnet18")
+    given["bn1.bias"] = np.where(np.arange(64) < 3, np.nan, given["bn1.bias"])
+    given["layer1.0.conv1.weight"] = np.full((64, 64, 3, 3), 1e300)  # infinite in float32
+    given["fc.weight"] = np.full((2, 512), np.nan)  # left out
+    with pytest.raises(UserError) as caught:
+        bridge.from_torch("resnet18", given)
+    assert "resnet18, 2 differences" in str(caught.value)
+    assert "not finite: bn1.bias holds 3 of 64 numbers" in str(caught.value)
+    assert "not finite: layer1.0.conv1.weight holds 36,864 of 36,864" in str(caught.value)
+
+
+def test_names_that_are_hard_to_tell_apart_are_compared_in_bounded_time():
+    given = official("resnet18")
+    bridge.from_torch("resnet18", given)  # the shapes of the model are known then
+    rng = np.random.default_rng(0)
+    for key in list(given)[:100]:
+        value = given.pop(key)
+        for _ in range(60):  # of the same letters, so that no quick look rules them out
+            given["".join(rng.permutation(list(key)))] = value
+    start = time.process_time()
+    with pytest.raises(UserError, match="differences"):
+        bridge.from_torch("resnet18", given)
+    assert time.process_time() - start < 1
 
 
 def test_another_models_weights_are_refused():

@@ -8,8 +8,9 @@ import pytest
 from cion_jax import bridge
 from cion_jax.bridge import onnx_graph
 from cion_jax.core.errors import UserError
-from cion_jax.tasks import export
+from cion_jax.tasks import export, extractors
 from configs import export as settings
+from configs import extract as extract_settings
 from tests.parity import weights
 from tests.tasks.two_runs import try_during
 
@@ -43,6 +44,61 @@ def test_a_run_becomes_onnx_at_its_own_size(source, tmp_path, capsys):
     assert "MB in" in (line := capsys.readouterr().out) and "least cosine 1.0000" in line
 
 
+@pytest.fixture(scope="module")
+def transreid(tmp_path_factory):
+    """A fine-tuned checkpoint, which TransReID normalizes with 0.5."""
+    path = tmp_path_factory.mktemp("transreid") / "w.safetensors"
+    state = {f"base.{key}": value for key, value in weights.state_dict(NAME).items()}
+    bridge.save_file(path, state | {"classifier.weight": np.ones((3, 512), np.float32)})
+    return path
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing: {onnx_graph.INSTALL}")
+def test_onnx_gives_the_features_that_extract_gives(transreid, tmp_path):
+    """Pictures in, with the mean that TransReID trains with: an exported file and `extract` agree."""
+    import onnxruntime
+
+    target = tmp_path / "model.onnx"
+    values = {"model": {"name": NAME}, "input_size": (64, 32), "preprocess": True}
+    export.run(config_of(source=str(transreid), target=str(target), **values), tmp_path)
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    assert (about["mean"], about["std"]) == ("[0.5, 0.5, 0.5]", "[0.5, 0.5, 0.5]")
+    config = extract_settings.get_config()
+    config.weights, config.model.name, config.input_size = str(transreid), NAME, (64, 32)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 32, 3), np.uint8)
+    extractor = extractors.load(config, lambda _: None)
+    expected = np.asarray(extractor.apply(pictures, np.tile(np.int32([64, 32]), (8, 1))))
+    (found,) = session.run(None, {"images": pictures})
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_torch_weights_carry_the_mean_that_belongs_to_them(transreid, tmp_path, suffix):
+    if suffix == ".pth":
+        pytest.importorskip("torch")
+    target, again = tmp_path / f"w{suffix}", tmp_path / "again.safetensors"
+    values = {"source": str(transreid), "format": "torch", "model": {"name": NAME}}
+    export.run(config_of(**values, target=str(target)), tmp_path)
+    assert bridge.load_metadata(target)["mean"] == "[0.5, 0.5, 0.5]"
+    # The names are official now; what the file states must not get lost when it is exported once more.
+    export.run(config_of(source=str(target), format="torch", target=str(again)), tmp_path)
+    assert bridge.load_metadata(again)["std"] == "[0.5, 0.5, 0.5]"
+    export.run(config_of(**values, target=str(target), normalization="lup"), tmp_path)
+    assert bridge.load_metadata(target)["mean"] == "[0.3525, 0.3106, 0.314]"
+
+
+def test_tables_of_another_size_are_resized_on_request(tmp_path):
+    state = {key: value for key, value in weights.state_dict("vit_tiny").items() if key[:3] != "fc."}
+    path, target = tmp_path / "w.safetensors", tmp_path / "out.safetensors"
+    bridge.save_file(path, state | {"pos_embed": weights.tensor("pos_embed", [1, 193, 192])})
+    values = {"source": str(path), "format": "torch", "target": str(target), "model": {"name": "vit_tiny"}}
+    with pytest.raises(UserError, match="resize=True"):
+        export.run(config_of(**values), tmp_path)
+    export.run(config_of(**values, resize=True), tmp_path)
+    assert bridge.load_file(target)["pos_embed"].shape == (1, 129, 192)
+
+
 @pytest.mark.slow  # tests/bridge/test_export.py has the same journey without the task
 def test_a_jax_program(source, tmp_path, capsys):
     target = tmp_path / "model.stablehlo"
@@ -61,9 +117,8 @@ def test_torch_weights_keep_what_the_file_tells(source, tmp_path, suffix):
     given, found = bridge.load_file(source), bridge.load_file(target)
     assert found.keys() == given.keys()
     assert all(np.array_equal(found[key], given[key]) for key in given)
-    if suffix == ".safetensors":
-        about = bridge.load_metadata(target)
-        assert (about["model"], about["commit"], about["steps"]) == (NAME, "c0ffee", "7")
+    about = bridge.load_metadata(target)
+    assert (about["model"], about["commit"], about["steps"]) == (NAME, "c0ffee", "7")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +131,7 @@ def test_torch_weights_keep_what_the_file_tells(source, tmp_path, suffix):
         ({"format": "torch", "half": True}, "half=True has no meaning"),
         ({"model": {"name": "vit_base"}}, "holds resnet18, not model.name=vit_base"),
         ({"input_size": (8, 8)}, "input_size"),
+        ({"normalization": "no"}, "normalization='no' is none of auto"),
     ],
 )
 def test_mistakes_are_named(source, tmp_path, values, message):

@@ -4,6 +4,7 @@ import csv
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -124,10 +125,73 @@ def test_weights_of_others_bring_their_own_normalisation(backbone):
         assert (model.mean, model.std) == extractors.NORMALISATIONS[expected]
         assert model.size == zoo.spec(NAME).input_size
     assert any("TransReID" in line for line in said)
-    assert any("--config.normalisation=lup" in line for line in said)
+    assert any("lup, as its training does it" in line for line in said)
     config.normalisation, config.input_size = "half", (64, 32)
     model = extractors.load(config, said.append)
     assert (model.mean[0], model.size) == (0.5, (64, 32))
+
+
+@pytest.fixture
+def white_is_not_finite(monkeypatch):
+    """Extractors whose features are NaN for images that begin with a white pixel."""
+    load = extractors.load
+
+    def apply_of(extractor):
+        def apply(images, sizes):
+            white = (np.asarray(images)[:, 0, 0] == 255).all(axis=1)
+            return jnp.where(jnp.asarray(white)[:, None], jnp.nan, extractor.apply(images, sizes))
+
+        return extractor._replace(apply=apply)
+
+    monkeypatch.setattr(extractors, "load", lambda *given: apply_of(load(*given)))
+
+
+@pytest.fixture
+def some_white(tmp_path):
+    """Nine pictures; numbers 2 and 6 are white."""
+    folder = tmp_path / "some_white"
+    folder.mkdir()
+    for number in range(9):
+        pixels = np.full((32, 16, 3), 255 if number in (2, 6) else 20 * number, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_images_without_finite_features_are_listed_with_their_paths(
+    some_white, backbone, white_is_not_finite, tmp_path
+):
+    extract.run(config_of(source=str(some_white), weights=str(backbone)), tmp_path)
+    found = np.load(tmp_path / "features.npz")
+    assert list(found["path"]) == [f"{n}.png" for n in (0, 1, 3, 4, 5, 7, 8)]
+    assert np.isfinite(found["features"]).all()
+    skipped = (tmp_path / "features.skipped.csv").read_text().splitlines()
+    assert skipped[1:] == [f"{n}.png,its features are not finite" for n in (2, 6)]
+
+
+@pytest.mark.parametrize("float16", [False, True])
+def test_shards_have_zeros_for_them(some_white, backbone, white_is_not_finite, tmp_path, float16):
+    values = shard_values(some_white, backbone, tmp_path / "store") | {"l2_normalise": True}
+    extract.run(config_of(**values, float16=float16), tmp_path)
+    stored = feature_shards.Stored(tmp_path / "store")
+    assert [row for row in range(9) if not stored[row : row + 1].any()] == [2, 6]
+    assert [row for row, _ in feature_shards.unreadable(tmp_path / "store")] == [2, 6]
+    assert "6.png,its features are not finite" in (tmp_path / "store/skipped.csv").read_text()
+
+
+def test_a_bad_image_ends_the_run_on_request(some_white, people, backbone, white_is_not_finite, tmp_path):
+    values = {"weights": str(backbone), "on_bad_image": "error"}
+    with pytest.raises(UserError, match=r"2\.png: its features are not finite; on_bad_image=skip"):
+        extract.run(config_of(source=str(some_white), **values), tmp_path)
+    with pytest.raises(UserError, match=r"1/05\.png: .*on_bad_image=skip"):
+        extract.run(config_of(source=str(people), **values), tmp_path)
+
+
+def test_no_finite_features_at_all(some_white, backbone, white_is_not_finite, tmp_path):
+    for number in range(9):
+        if number not in (2, 6):
+            (some_white / f"{number}.png").unlink()
+    with pytest.raises(UserError, match=r"no image of .* has finite features, first 2\.png: the weights"):
+        extract.run(config_of(source=str(some_white), weights=str(backbone)), tmp_path)
 
 
 @pytest.mark.parametrize("target", ["work/features.npz", "store"])
@@ -160,6 +224,7 @@ def test_nothing_readable_and_nothing_written(backbone, tmp_path, monkeypatch, t
         ({"shard_rows": 0}, "shard_rows"),
         ({"input_size": (8, 8)}, "16 pixels"),
         ({"batch_size": 0}, "batch_size"),
+        ({"on_bad_image": "no"}, "on_bad_image='no' is neither"),
         ({"weights": "absent.pth"}, "no weight file absent.pth"),
         ({"source": "absent"}, "absent does not exist"),
     ],

@@ -112,6 +112,14 @@ def test_gelu_is_exact():
     np.testing.assert_allclose(layers.gelu(x), x * special.ndtr(x.astype(np.float64)), atol=5e-7)
 
 
+def test_gelu_in_bfloat16_rounds_once():
+    x = jnp.linspace(-4, 4, 801).astype(jnp.bfloat16)
+    found = layers.gelu(x)
+    assert found.dtype == jnp.bfloat16
+    x = np.float64(x)
+    np.testing.assert_allclose(np.float64(found), x * special.ndtr(x), rtol=2**-8, atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(8, 6), (7, 5)])
 def test_max_pool_pads_with_minus_infinity(size):
     x = normal(2, *size, 3) - 10  # zeros from padding would win
