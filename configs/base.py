@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
         "auto"  # compute type: float32, bfloat16, or auto (bfloat16 on GPU and TPU); weights are float32
     )
     c.model.weights = ""  # a backbone to begin with, of any kind that extract takes; empty: random weights
+    c.model.resize = False  # resize position tables in model.weights that were learned at another size
     c.model.remat = False  # recompute activations in the backward pass: less memory, about a third slower
 
     c.head = ConfigDict()

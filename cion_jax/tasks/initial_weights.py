@@ -11,8 +11,13 @@ from cion_jax.core.errors import UserError
 from cion_jax.train.state import Network, TrainState
 
 
-def read(path: str, name: str) -> dict[str, Any]:
+def read(path: str, name: str, *, resize: bool = False) -> dict[str, Any]:
     """Variables of the backbone `name` from a weight file of any kind that `bridge.read_weights` knows.
+
+    Args:
+      path: the file.
+      name: one of zoo.MODELS.
+      resize: whether tables that were learned at another image size are resized.
 
     Raises:
       UserError: the file is missing, or holds another model; the message says which.
@@ -20,7 +25,7 @@ def read(path: str, name: str) -> dict[str, Any]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"model.weights={path} does not exist")
-    return bridge.read_weights(file, name).variables
+    return bridge.read_weights(file, name, resize=resize).variables
 
 
 def put(state: TrainState, layout: TrainState, variables: dict[str, Any]) -> TrainState:

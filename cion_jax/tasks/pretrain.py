@@ -164,8 +164,9 @@ class _Run:
         # Parameters are born on the devices where they live.
         init = jax.jit(self.programs.init, out_shardings=self.programs.layout)
         state = init(key_for(self.config.seed, "init"))
-        if weights := self.config.model.weights:
-            backbone = initial_weights.read(weights, self.config.model.name)
+        model = self.config.model
+        if weights := model.weights:
+            backbone = initial_weights.read(weights, model.name, resize=model.resize)
             state = initial_weights.put(state, self.programs.layout, backbone)
             self.say(f"student and teacher begin with the backbone of {weights}")
         return state

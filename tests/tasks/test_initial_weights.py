@@ -70,3 +70,18 @@ def test_files_are_read_and_those_that_do_not_fit_are_named(tmp_path):
         initial_weights.read(str(file), "resnet50")
     with pytest.raises(UserError, match=r"model\.weights=.*does not exist"):
         initial_weights.read(str(tmp_path / "none.pth"), NAME)
+
+
+def test_tables_of_another_image_size_are_resized_on_request(tmp_path):
+    """The message of the refusal names resize=True, which model.resize passes on."""
+    name = "vit_tiny"
+    tensors = weights.state_dict(name)
+    tensors["pos_embed"] = np.concatenate(
+        [tensors["pos_embed"][:, :1], tensors["pos_embed"][:, 1:65]], axis=1
+    )
+    file = tmp_path / "small.safetensors"
+    bridge.save_file(file, tensors, {"model": name})
+    with pytest.raises(UserError, match="resize=True"):
+        initial_weights.read(str(file), name)
+    found = initial_weights.read(str(file), name, resize=True)
+    assert found["params"]["pos_embed"].shape == (1, 129, 192)
