@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -56,13 +57,13 @@ class NoPreemption:
         return False
 
 
-def main() -> None:
-    """Measures and prints."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures and prints; `arguments` stands in for the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gallery", type=int, default=20_000)
-    gallery = parser.parse_args().gallery
+    gallery = parser.parse_args(arguments).gallery
     data = EvaluationData(NoiseRecords(PEOPLE), NoiseRecords(gallery), "noise")
     config = base.get_config()
     mesh = meshes.make_mesh(1, jax.devices()[:1])

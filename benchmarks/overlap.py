@@ -16,7 +16,7 @@ device by the loop itself, or by the thread of `cion_jax.data.feed`. Prints, in 
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -35,9 +35,9 @@ WARM_UP = 3  # steps that are not counted: the first compile
 CHUNKS = 8  # parts that the loader joins to one batch
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures both ways in turns and prints a table."""
-    options = parse()
+    options = parse(arguments)
     config = command_line.parse(
         ["overlap", f"--config={options.config}", *(f"--config.{key}" for key in options.overrides)],
         about=__doc__,
@@ -55,8 +55,8 @@ def main() -> None:
     report(table, options)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; `arguments` stands in for that of the process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("overrides", nargs="*", help="settings like model.name=vit_tiny")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def build(config, options: argparse.Namespace) -> tuple[StepPrograms, object]:

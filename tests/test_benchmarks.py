@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, export, flops, loader, tracklet_speed, tracklets
+from benchmarks import augment, export, flops, loader, output_memory, overlap, tracklet_speed, tracklets
 from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
 from cion_jax.video.detectors import Detections
@@ -174,3 +174,36 @@ def test_the_speed_benchmark_cuts_a_video_into_pieces_and_runs_a_version(tmp_pat
     net = networks.bright_box(tmp_path / "net.xml")
     with pytest.raises(RuntimeError, match="no tracklets came out"):
         tracklet_speed.run_once(Path.cwd(), tmp_path / "pieces", tmp_path / "t", net, {"workers": 1})
+
+
+@pytest.mark.slow
+def test_overlap_benchmark(tmp_path):
+    file = tmp_path / "overlap.json"
+    overlap.main(
+        [
+            "--batch",
+            "16",
+            "--canvas",
+            "64",
+            "32",
+            "--steps",
+            "3",
+            "--turns",
+            "1",
+            "--json",
+            str(file),
+            "head.outputs=64",
+        ]
+    )
+    table = json.loads(file.read_text())
+    assert set(table) == {"by the loop", "by the thread"}
+    for row in table.values():
+        assert row["step"] > 0 and 0 < row["call"] <= row["ready"] and row["place"] > 0
+    assert table["by the loop"]["beside"] == 0, (
+        "the loop itself cannot place a batch while it waits for a step"
+    )
+
+
+def test_output_memory_benchmark(capsys):
+    output_memory.main(["--gallery", "20"])
+    assert "baselines on 20 gallery images" in capsys.readouterr().out
