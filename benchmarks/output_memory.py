@@ -29,17 +29,17 @@ from configs import base
 
 SIZE = (256, 128)
 PICTURES = 64  # different ones; they come again and again
-PEOPLE, CAMERAS = 750, 6
+PEOPLE = 750  # each seen once by every camera
 
 
 class NoiseRecords:
     """Records of noise pictures, as `Retrieval` reads them."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, first_camera: int):
         rng = np.random.default_rng(0)
         self._records = [types.SimpleNamespace(image=_jpeg(rng), path=f"{k}.jpg") for k in range(PICTURES)]
         self.fingerprint, numbers = f"noise-{count}", np.arange(count)
-        self.columns = {"identity": numbers % PEOPLE, "camera": numbers // PEOPLE % CAMERAS}
+        self.columns = {"identity": numbers % PEOPLE, "camera": first_camera + numbers // PEOPLE}
         self.columns |= {"height": np.full(count, SIZE[0]), "width": np.full(count, SIZE[1])}
 
     def __len__(self) -> int:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--gallery", type=int, default=20_000)
     gallery = parser.parse_args(arguments).gallery
-    data = EvaluationData(NoiseRecords(PEOPLE), NoiseRecords(gallery), "noise")
+    data = EvaluationData(NoiseRecords(min(PEOPLE, gallery), 0), NoiseRecords(gallery, 1), "noise")
     config = base.get_config()
     mesh = meshes.make_mesh(1, jax.devices()[:1])
     retrieval = Retrieval(
