@@ -119,6 +119,12 @@ def test_kernels_that_do_not_overlap(size, extra):
     assert_equal_to_plain(convolution.convolve_apart, *arrays(shape, size, 5), size, 0)
 
 
+def test_a_map_smaller_than_the_kernel_gives_an_empty_map():
+    x, kernel = arrays((2, 4, 4, 3), 8, 5)
+    assert convolution.convolve_dense(x, kernel, 8, 0).shape == (2, 0, 0, 5)
+    assert convolution.convolve_dense(x, kernel, 2, 0).shape == plain(x, kernel, 2, 0).shape
+
+
 @pytest.mark.parametrize("form", [convolution.convolve_as_product, convolution.convolve_dense])
 @pytest.mark.parametrize(("shape", "size", "outputs", "stride", "padding"), GRID)
 def test_products_and_the_chosen_form(form, shape, size, outputs, stride, padding):

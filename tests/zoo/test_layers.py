@@ -119,7 +119,7 @@ def test_ibn_in_one_pass_has_the_gradient_of_its_halves():
 
 
 def test_joined_moments_keep_their_digits():
-    x = 1e3 + normal(4, 5, 3)
+    x = np.asarray(1e3 + normal(4, 5, 3))
     mean, var = layers.join_moments(x.mean(1), x.astype(np.float64).var(1))
     np.testing.assert_allclose(mean, x.mean((0, 1)), rtol=1e-6)
     np.testing.assert_allclose(var, x.astype(np.float64).var((0, 1)), rtol=1e-4)
