@@ -60,7 +60,9 @@ def shapes_of(name: str, batch: int, size: tuple[int, int]) -> list[Shape]:
         jax.eval_shape(
             lambda key, x: model.init(key, x, train=False), jax.random.key(0), jnp.zeros((batch, *size, 3))
         )
-    return [shape for shape in found if positions(shape) >= convolution.SMALL_MAP]
+    return [
+        shape for shape in found if chosen(shape) == "product" or positions(shape) >= convolution.SMALL_MAP
+    ]
 
 
 def positions(shape: Shape) -> int:
