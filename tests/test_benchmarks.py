@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import augment, export, flops, loader, output_memory, overlap, tracklet_speed, tracklets
+from benchmarks import (
+    augment,
+    convolution,
+    export,
+    flops,
+    loader,
+    output_memory,
+    overlap,
+    tracklet_speed,
+    tracklets,
+)
 from benchmarks import zoo as zoo_benchmark
 from cion_jax import zoo
 from cion_jax.video.detectors import Detections
@@ -58,6 +68,16 @@ def test_augment_benchmark():
     assert {row["operation"] for row in figures["errors"]} >= {"blur", "grey", "whole view, local"}
     assert figures["device_images_per_second"]["median"] > 0
     assert figures["pillow_images_per_second"]["median"] > 0
+
+
+def test_convolution_benchmark(tmp_path, monkeypatch):
+    monkeypatch.setattr(convolution.jax, "device_count", lambda: 1)  # as in a measurement
+    file = tmp_path / "convolution.json"
+    convolution.main(["--quick", "--models", "vit_tiny", "--json", str(file)])
+    rows = json.loads(file.read_text())["rows"]
+    of_global_views = [(row["kernel"], row["chosen"]) for row in rows[:3]]
+    assert of_global_views == [("7x7", "blocks"), ("3x3", "XLA"), ("8x8", "product")]
+    assert all(row["difference"] < 1e-5 and row["XLA/ours CPU ms"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize(

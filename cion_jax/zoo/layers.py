@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax import lax
 
 from cion_jax.zoo import forms
+from cion_jax.zoo.convolution import convolve_by_xla, convolve_dense
 from cion_jax.zoo.depthwise import depthwise_conv
 
 Dtype = jnp.dtype | type
@@ -74,56 +75,20 @@ class Conv(nn.Module):
         return y
 
 
-# Output positions below which XLA on CPU leaves its fast convolution for scalar loops: 48x4x2x512 to 512 channels took
-# 2,800 ms forward and 7,300 with gradients; as one matrix product 14 and 62.
-SMALL_MAP = 32
-
-
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int = 1) -> jax.Array:
     """Convolution of x [b, h, w, in] with kernel [k, k, in/groups, out], by the fastest form for it."""
     size, channels = kernel.shape[0], x.shape[-1]
     if forms.plain():
-        return _grouped(x, kernel, stride, padding, groups)
+        return convolve_by_xla(x, kernel, stride, padding, groups)
     if groups == channels and groups > 1:
         return depthwise_conv(x, kernel, stride=stride, padding=padding)
-    if size == 1 and padding == 0 and groups == 1:
+    if groups > 1:
+        return convolve_by_xla(x, kernel, stride, padding, groups)
+    if size == 1 and padding == 0:
         # As a matrix product, with gradients: 8 ms against 54 as a convolution (8x64x32, 64 -> 256 channels).
         x = x[:, ::stride, ::stride]
         return (x.reshape(-1, channels) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-    if groups == 1 and jax.default_backend() == "cpu" and _positions(x, size, stride, padding) < SMALL_MAP:
-        return _convolve_as_product(x, kernel, stride, padding)
-    return _grouped(x, kernel, stride, padding, groups)
-
-
-def _grouped(x: jax.Array, kernel: jax.Array, stride: int, padding: int, groups: int) -> jax.Array:
-    """The convolution as XLA has it."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-
-
-def _positions(x: jax.Array, size: int, stride: int, padding: int) -> int:
-    """Height times width of a convolution's output."""
-    height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[1:3])
-    return height * width
-
-
-def _convolve_as_product(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """The patches under the kernel side by side, times the kernel as a matrix."""
-    size = kernel.shape[0]
-    height, width = ((n + 2 * padding - size) // stride + 1 for n in x.shape[1:3])
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    rows, columns = stride * (height - 1) + 1, stride * (width - 1) + 1
-    patches = jnp.concatenate(
-        [x[:, i : i + rows : stride, j : j + columns : stride] for i in range(size) for j in range(size)],
-        axis=-1,
-    )  # [batch, height, width, size * size * in]
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return convolve_dense(x, kernel, stride, padding)
 
 
 @jax.custom_vjp
@@ -189,8 +154,13 @@ class BatchNorm(nn.Module):
         return _affine(x, coefficients, self.dtype)
 
     @nn.compact
-    def coefficients(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(mean, multiplier, bias), float32 [channels] each: the output is (x - mean) * multiplier + bias."""
+    def coefficients(
+        self, x: jax.Array, train: bool, statistics: tuple[jax.Array, jax.Array] | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(mean, multiplier, bias), float32 [channels] each: the output is (x - mean) * multiplier + bias.
+
+        `statistics`: mean and biased variance of x over all axes but the last, if the caller has them.
+        """
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
@@ -199,7 +169,7 @@ class BatchNorm(nn.Module):
         if not train:
             mean, var = running_mean.value, running_var.value
         else:
-            mean, var = moments(x, tuple(range(x.ndim - 1)))
+            mean, var = statistics or moments(x, tuple(range(x.ndim - 1)))
             if not self.is_initializing():
                 count = x.size // channels
                 if count < 2:
@@ -247,12 +217,17 @@ class InstanceNorm(nn.Module):
         return _affine(x, self.coefficients(x), self.dtype)
 
     @nn.compact
-    def coefficients(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(mean, multiplier, bias), float32, the first two [b, 1, 1, channels]."""
+    def coefficients(
+        self, x: jax.Array, statistics: tuple[jax.Array, jax.Array] | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(mean, multiplier, bias), float32, the first two [b, 1, 1, channels].
+
+        `statistics`: mean and biased variance [b, 1, 1, channels] of x over its pixels, if the caller has them.
+        """
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        mean, var = moments(x, tuple(range(1, x.ndim - 1)), keepdims=True)
+        mean, var = statistics or moments(x, tuple(range(1, x.ndim - 1)), keepdims=True)
         return mean, lax.rsqrt(var + BATCH_NORM_EPS) * scale, bias
 
 
@@ -268,8 +243,15 @@ class IBN(nn.Module):
         if forms.plain():
             parts = [instance_norm(x[..., :half]), batch_norm(x[..., half:], train)]
             return jnp.concatenate(parts, axis=-1)
-        instance = instance_norm.coefficients(x[..., :half])
-        batch = batch_norm.coefficients(x[..., half:], train)
+        if train:
+            # One pass over all channels: slices of the activations would be copied for each half's statistics.
+            mean, var = moments(x, tuple(range(1, x.ndim - 1)), keepdims=True)
+            instance = instance_norm.coefficients(x[..., :half], (mean[..., :half], var[..., :half]))
+            of_batch = join_moments(mean[..., half:], var[..., half:])
+            batch = batch_norm.coefficients(x[..., half:], train, of_batch)
+        else:
+            instance = instance_norm.coefficients(x[..., :half])
+            batch = batch_norm.coefficients(x[..., half:], train)
         # Joining the coefficients instead of the two halves saves a copy of the activations.
         lead = (x.shape[0], *(1 for _ in x.shape[1:-1]))
         both = (
@@ -290,6 +272,15 @@ def moments(x: jax.Array, axes: tuple[int, ...], keepdims: bool = False) -> tupl
     mean = jnp.mean(x, axes, keepdims=True)
     var = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes, keepdims=keepdims)
     return (mean if keepdims else jnp.squeeze(mean, axes)), var
+
+
+def join_moments(mean: jax.Array, var: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance [channels] over parts of equal size, from those of each part [..., channels].
+
+    The variance is the mean of the variances plus the variance of the means, so no digits are lost.
+    """
+    of_means = moments(mean, tuple(range(mean.ndim - 1)))
+    return of_means[0], jnp.mean(var, tuple(range(var.ndim - 1))) + of_means[1]
 
 
 def _affine(x: jax.Array, coefficients: tuple[jax.Array, ...], dtype: Dtype) -> jax.Array:

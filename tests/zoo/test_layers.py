@@ -99,6 +99,32 @@ def test_ibn_is_instance_norm_beside_batch_norm():
     np.testing.assert_allclose(y, np.concatenate(halves, -1), atol=1e-4)
 
 
+def test_ibn_in_one_pass_has_the_gradient_of_its_halves():
+    x, upstream = 20 + normal(3, 4, 2, 6), normal(3, 4, 2, 6)
+    layer = layers.IBN()
+    variables = layer.init(jax.random.key(0), x, False)
+
+    def of_halves(x):
+        parts = []
+        for part, axes in ((x[..., :3], (1, 2)), (x[..., 3:], (0, 1, 2))):
+            deviation = part - part.mean(axes, keepdims=True)
+            parts.append(deviation / jnp.sqrt(jnp.mean(deviation**2, axes, keepdims=True) + 1e-5))
+        return jnp.concatenate(parts, -1)
+
+    def in_one_pass(x):
+        return layer.apply(variables, x, True, mutable=["batch_stats"])[0]
+
+    ours, expected = (jax.vjp(form, jnp.asarray(x))[1](upstream)[0] for form in (in_one_pass, of_halves))
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+
+
+def test_joined_moments_keep_their_digits():
+    x = np.asarray(1e3 + normal(4, 5, 3))
+    mean, var = layers.join_moments(x.mean(1), x.astype(np.float64).var(1))
+    np.testing.assert_allclose(mean, x.mean((0, 1)), rtol=1e-6)
+    np.testing.assert_allclose(var, x.astype(np.float64).var((0, 1)), rtol=1e-4)
+
+
 def test_layer_norm():
     x = 3 + normal(2, 5, 8)
     layer = layers.LayerNorm(1e-2)
