@@ -23,7 +23,7 @@ from jax import lax
 # channels took 2,800 ms forward and 7,300 with gradients; as one matrix product 14 and 62.
 SMALL_MAP = 32
 # Output positions of a batch from which the kernel gradient at stride 1 is computed by blocks.
-LARGE_BATCH_OF_MAPS = 2**12
+LARGE_BATCH_OF_MAPS = 2**16
 # Output positions in a block. Its patches, 512 x 576 float32 for 3x3x64, take 1.2 MB: about the size of a core's cache.
 # Blocks of 2,048 positions cost up to a third more.
 BLOCK_POSITIONS = 512
@@ -52,9 +52,10 @@ def convolve_dense(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -
 def has_slow_kernel_gradient(shape: tuple[int, ...], size: int, stride: int, padding: int) -> bool:
     """Whether the kernel gradient by blocks is faster on CPU than XLA's own, for x of this shape.
 
-    XLA's is slow where the kernel is strided (up to 5 times) and where the batch has many output positions: its
-    transposed copies leave the cache (2 times at 131,072 positions), and at 64 or fewer output channels one thread
-    does all the work. From about 4,096 positions down both take the same time.
+    XLA's is slow where the kernel is strided (up to 3 times) and where the batch has many output positions: its
+    transposed copies leave the cache (1.2 times at 65,536 positions, 2.2 at 131,072, one core), and at 64 or fewer
+    output channels one thread does all the work. With fewer positions and stride 1 neither is faster by more than a
+    quarter, and XLA's own stays.
 
     On several devices the batch may be spread over them. A loop over images would gather it, so XLA's own gradient
     stays there.
