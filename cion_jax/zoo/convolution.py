@@ -55,7 +55,7 @@ def has_slow_kernel_gradient(shape: tuple[int, ...], size: int, stride: int, pad
     XLA's is slow where the kernel is strided (up to 3 times) and where the batch has many output positions: its
     transposed copies leave the cache (1.2 times at 65,536 positions, 2.2 at 131,072, one core), and at 64 or fewer
     output channels one thread does all the work. With fewer positions and stride 1 neither is faster by more than a
-    quarter, and XLA's own stays.
+    third, and XLA's own stays.
 
     On several devices the batch may be spread over them. A loop over images would gather it, so XLA's own gradient
     stays there.
