@@ -25,6 +25,8 @@ def get_config() -> ConfigDict:
 
     c.synthetic.height, c.synthetic.width = 128, 64  # larger than the crops: the pictures are for people too
     c.data.batch_size = 48
+    # A run this short learns more from different pictures than from all of them: .30 mAP with "fill".
+    c.data.incomplete_groups = "drop"
     c.train.steps = 560
     c.train.curriculum = ((0, 4),)
     # Different pictures of a person agree less than crops of one picture: a sharper teacher, or all becomes uniform.
