@@ -158,7 +158,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--local-size", type=int, nargs=2, default=(128, 64), metavar=("H", "W"))
     add("--locals", type=int, default=4, help="local views per image")
     add("--rounds", type=int, default=5, help="turns of each form")
-    add("--cores", type=int, default=0, help="keep to so many processor cores; 0: all")
+    add("--cores", type=int, default=0, help="use this many processor cores; 0: all")
     add("--quick", action="store_true", help="tiny sizes: a test that it runs, not a measurement")
     add("--json", type=Path, help="file for the figures")
     options = parser.parse_args(arguments)

@@ -233,7 +233,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--centroids", type=int, default=1_000_000, help="of level 3")
     add("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="smaller ones, for growth")
     add("--folder", type=Path, help="where data are made and found again; a temporary folder by default")
-    add("--cores", type=int, default=0, help="keep to so many processor cores; 0: all")
+    add("--cores", type=int, default=0, help="use this many processor cores; 0: all")
     add("--json", type=Path)
     add("--case", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

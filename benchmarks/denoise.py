@@ -239,7 +239,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add("--summary", action="store_true", help="leave out the effects of single options")
     add("--baselines", action="store_true")
-    add("--cores", type=int, default=0, help="keep to so many processor cores; 0: all")
+    add("--cores", type=int, default=0, help="use this many processor cores; 0: all")
     add("--json", type=Path)
     add("--markdown", type=Path)
     return parser.parse_args(arguments)

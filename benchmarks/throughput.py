@@ -278,7 +278,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--locals", type=int, default=8, help="local views per image")
     add("--head", type=int, metavar="K", help="outputs of the head (4096; on an accelerator 65536)")
     add("--rounds", type=int, default=5, help="turns of each side")
-    add("--cores", type=int, default=0, help="keep to so many processor cores; 0: all")
+    add("--cores", type=int, default=0, help="use this many processor cores; 0: all")
     add("--dtype", choices=("float32", "bfloat16"), help="float32; on an accelerator bfloat16")
     add("--torch", action=argparse.BooleanOptionalAction, default=True, help="compare with PyTorch")
     add("--torch-compile", action="store_true", help="pass PyTorch's backbones through torch.compile")

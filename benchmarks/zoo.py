@@ -144,7 +144,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, default=0, help="images (4; on an accelerator 128)")
     add("--size", type=int, nargs=2, default=(256, 128), metavar=("H", "W"))
     add("--rounds", type=int, default=3, help="turns of each side")
-    add("--cores", type=int, default=0, help="keep to so many processor cores; 0: all")
+    add("--cores", type=int, default=0, help="use this many processor cores; 0: all")
     add("--torch", action=argparse.BooleanOptionalAction, default=True, help="compare with PyTorch")
     add("--json", type=Path, help="file for the figures, written after every model")
     options = parser.parse_args(arguments)

@@ -74,7 +74,7 @@ def layout_of(source: Path, layout: str) -> str:
 def find_videos(source: Path, layout: str) -> Listing:
     """The videos of a source in natural order ("v2" before "v10"), which is the order of their numbers later.
 
-    Entries that look like videos but are none (dangling links, named pipes, folders, names that are not UTF-8), and
+    Entries that only look like videos (dangling links, named pipes, folders, names that are not UTF-8), and
     folders that cannot be read, are listed with the reason.
 
     Args:
